@@ -1,0 +1,40 @@
+"""Errors that people see: one line saying what we got, what we need and what to do.
+
+The command line prints the message of a `VasomimError` and exits with its `exit_code`; no traceback.
+"""
+
+
+class VasomimError(Exception):
+    """Something failed that a person can mend; the message says how."""
+
+    exit_code = 1
+
+
+class MisuseError(VasomimError, ValueError):
+    """The call itself is wrong: a missing input, a bad flag, a folder of another run."""
+
+    exit_code = 2
+
+
+class ConfigError(MisuseError):
+    """A recipe or flag holds an unknown key or a bad value; the message lists every mistake found."""
+
+
+class MissingExtraError(MisuseError, ImportError):
+    """An optional dependency is not installed; the message names the pip command."""
+
+
+class DataError(VasomimError):
+    """A frame, mask or annotation file cannot be used as it is."""
+
+
+class CheckpointError(VasomimError):
+    """A checkpoint or weight file is corrupt, foreign, or of another architecture."""
+
+
+class TrainingError(VasomimError):
+    """Training cannot go on, for example because losses stay non-finite."""
+
+
+class Interrupted(VasomimError):
+    """Stopped by Ctrl-C or SIGTERM after saving; the message says how to go on."""
