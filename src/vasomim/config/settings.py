@@ -7,15 +7,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 Rasteriser = Literal["arcade-official", "coco"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
-def _check(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
+def _check(*rules: tuple[bool, str]) -> None:
+    """Raises one ValueError with a line for each broken rule, so that all mistakes are reported together."""
+    broken = [message for holds, message in rules if not holds]
+    if broken:
+        raise ValueError("\n".join(broken))
+
+
+def _share(name: str, value: float) -> tuple[bool, str]:
+    return 0 <= value <= 1, f"{name} must lie in [0, 1], got {value}"
+
+
+def _at_least(name: str, value: float, low: float) -> tuple[bool, str]:
+    return value >= low, f"{name} must be at least {low}, got {value}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +50,13 @@ class RunConfig:
     """Optimiser steps between two validations."""
 
     def __post_init__(self) -> None:
-        _check(self.num_workers >= 0, f"num_workers must be at least 0, got {self.num_workers}")
-        for name in ("log_every", "save_every", "keep_checkpoints", "validate_every"):
-            _check(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
+        _check(
+            _at_least("num_workers", self.num_workers, 0),
+            _at_least("log_every", self.log_every, 1),
+            _at_least("save_every", self.save_every, 1),
+            _at_least("keep_checkpoints", self.keep_checkpoints, 1),
+            _at_least("validate_every", self.validate_every, 1),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,16 +79,22 @@ class CropConfig:
     """Strength of random gamma, contrast, brightness, blur and noise; 0 is off, 1 strong."""
 
     def __post_init__(self) -> None:
-        _check(0 < self.scale[0] <= self.scale[1] <= 1, f"scale must satisfy 0 < low <= high <= 1, got {self.scale}")
-        _check(0 < self.ratio[0] <= self.ratio[1], f"ratio must satisfy 0 < low <= high, got {self.ratio}")
-        _check(self.vessel_aware >= 1, f"vessel_aware must be at least 1, got {self.vessel_aware}")
-        for name in ("horizontal_flip", "vertical_flip", "intensity"):
-            _check(0 <= getattr(self, name) <= 1, f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        _check(
+            (0 < self.scale[0] <= self.scale[1] <= 1, f"scale must satisfy 0 < low <= high <= 1, got {self.scale}"),
+            (0 < self.ratio[0] <= self.ratio[1], f"ratio must satisfy 0 < low <= high, got {self.ratio}"),
+            _at_least("vessel_aware", self.vessel_aware, 1),
+            _share("horizontal_flip", self.horizontal_flip),
+            _share("vertical_flip", self.vertical_flip),
+            _share("intensity", self.intensity),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
     """Optimiser, schedule and length of a run. Optimiser steps are the currency."""
+
+    EXCLUSIVE: ClassVar[tuple[tuple[str, ...], ...]] = (("steps", "epochs"), ("lr", "base_lr"))
+    """A recipe or flag that sets one name of a group resets the others that may be none (see `loading`)."""
 
     batch_size: int = 32
     """Samples per optimiser step over all devices, accumulation included."""
@@ -108,13 +128,17 @@ class OptimConfig:
     """Decay of an exponential moving average of the weights; the average is what is exported."""
 
     def __post_init__(self) -> None:
-        _check((self.steps is None) != (self.epochs is None), "give exactly one of steps and epochs")
-        _check(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
         _check(
-            self.accumulate >= 1 and self.batch_size % self.accumulate == 0,
-            f"accumulate must divide batch_size={self.batch_size}, got {self.accumulate}",
+            ((self.steps is None) != (self.epochs is None), "give exactly one of steps and epochs"),
+            _at_least("steps", 1 if self.steps is None else self.steps, 1),
+            _at_least("epochs", 1 if self.epochs is None else self.epochs, 1),
+            _at_least("batch_size", self.batch_size, 1),
+            (
+                self.accumulate >= 1 and self.batch_size % self.accumulate == 0,
+                f"accumulate must divide batch_size={self.batch_size}, got {self.accumulate}",
+            ),
+            (0 <= self.warmup < 1, f"warmup must lie in [0, 1), got {self.warmup}"),
         )
-        _check(0 <= self.warmup < 1, f"warmup must lie in [0, 1), got {self.warmup}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +157,12 @@ class MaskingConfig:
     """beta_E: guided share of the hidden patches in the last epoch."""
 
     def __post_init__(self) -> None:
-        _check(0 < self.mask_ratio < 1, f"mask_ratio must lie strictly between 0 and 1, got {self.mask_ratio}")
-        for name in ("eta", "guided_start", "guided_end"):
-            _check(0 <= getattr(self, name) <= 1, f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        _check(
+            (0 < self.mask_ratio < 1, f"mask_ratio must lie strictly between 0 and 1, got {self.mask_ratio}"),
+            _share("eta", self.eta),
+            _share("guided_start", self.guided_start),
+            _share("guided_end", self.guided_end),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,8 +203,7 @@ class SynthesizeConfig:
     """Processes; 0 takes one a core."""
 
     def __post_init__(self) -> None:
-        _check(self.num_frames >= 1, f"num_frames must be at least 1, got {self.num_frames}")
-        _check(self.size >= 64, f"size must be at least 64, got {self.size}")
+        _check(_at_least("num_frames", self.num_frames, 1), _at_least("size", self.size, 64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +265,7 @@ class PretrainConfig:
     """Share of the frames (whole patients, identical frames together) kept for validation and the vessel probe."""
 
     def __post_init__(self) -> None:
-        _check(self.consistency_weight >= 0, f"consistency_weight must be at least 0, got {self.consistency_weight}")
+        _check(_at_least("consistency_weight", self.consistency_weight, 0))
 
 
 @dataclass(frozen=True, kw_only=True)
