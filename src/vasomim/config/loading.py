@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, get_args, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -22,10 +22,6 @@ from vasomim.errors import ConfigError
 
 T = TypeVar("T")
 RECIPES = "recipes"
-
-
-class _Settings(Protocol):
-    __dataclass_fields__: dict[str, Any]
 
 
 def load_config(cls: type[T], path: Path | None = None, overrides: Mapping[str, object] | None = None) -> T:
@@ -80,19 +76,12 @@ def field_paths(cls: type) -> list[str]:
 
 def field_types(cls: type) -> dict[str, Any]:
     """Resolved type of each field of a dataclass, in the order of the fields."""
-    hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(_dataclass(cls))}
+    return {name: kind for name, kind in get_type_hints(cls).items() if get_origin(kind) is not ClassVar}
 
 
 def section_of(annotation: Any) -> type | None:
     """The dataclass of a section, or None where the annotation is that of a plain value."""
     return annotation if isinstance(annotation, type) and dataclasses.is_dataclass(annotation) else None
-
-
-def _dataclass(cls: type) -> type[_Settings]:
-    if not dataclasses.is_dataclass(cls):
-        raise TypeError(f"{cls!r} is no dataclass")
-    return cls
 
 
 def _leaves(cls: type, prefix: str) -> Iterator[tuple[str, Any]]:
