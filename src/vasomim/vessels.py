@@ -26,7 +26,7 @@ METHOD_VERSION = 1
 REFERENCE_SIGMAS = (1.0, 2.0, 3.0, 4.0)
 REFERENCE_BORDER = 20
 REFERENCE_PERCENTILE = 92.0
-# float32 answers lie within 2e-5 of the exact ones on 8-bit frames; beyond this distance from an integer the cast is safe.
+# float32 answers lie within 2e-5 of the exact ones on 8-bit frames; farther than this from an integer the cast is safe.
 REFERENCE_TOLERANCE = 2e-4
 
 

@@ -20,7 +20,7 @@ def _labelled(mask: BoolImage, connectivity: int) -> tuple[npt.NDArray[np.int32]
     if connectivity not in (4, 8):
         raise ValueError(f"connectivity must be 4 or 8, got {connectivity}")
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=connectivity)
-    return labels, stats
+    return np.asarray(labels, np.int32), np.asarray(stats, np.int32)
 
 
 def component_at(mask: BoolImage, seed: tuple[int, int], connectivity: int = 4) -> BoolImage:

@@ -78,8 +78,8 @@ def hessian(image: FloatImage, sigma: float) -> tuple[FloatImage, FloatImage, Fl
     norm = float(sigma) ** 2
 
     def apply(row: Kernel, column: Kernel) -> FloatImage:
-        out: FloatImage = cv2.sepFilter2D(image, cv2.CV_32F, row, column * norm, borderType=cv2.BORDER_REFLECT)
-        return out
+        out = cv2.sepFilter2D(image, cv2.CV_32F, row, column * norm, borderType=cv2.BORDER_REFLECT)
+        return np.asarray(out, np.float32)
 
     return apply(smooth, curve), apply(slope, slope), apply(curve, smooth)
 
@@ -87,5 +87,5 @@ def hessian(image: FloatImage, sigma: float) -> tuple[FloatImage, FloatImage, Fl
 def eigenvalues(yy: FloatImage, xy: FloatImage, xx: FloatImage) -> tuple[FloatImage, FloatImage]:
     """Eigenvalues (larger, smaller) of symmetric 2 x 2 matrices: three times (H, W) -> twice (H, W)."""
     mean = (yy + xx) * np.float32(0.5)
-    spread: FloatImage = cv2.magnitude((yy - xx) * np.float32(0.5), xy)
+    spread = np.asarray(cv2.magnitude((yy - xx) * np.float32(0.5), xy), np.float32)
     return mean + spread, mean - spread

@@ -22,7 +22,7 @@ def _centred(image: npt.NDArray[Any], black_ridges: bool) -> FloatImage:
     check_image(image)
     values = image.astype(np.float64)
     centre = values.min() * 0.5 + values.max() * 0.5
-    return ((values - centre) if black_ridges else (centre - values)).astype(np.float32)
+    return np.asarray((values - centre) if black_ridges else (centre - values), np.float32)
 
 
 def _checked(sigmas: Sequence[float]) -> tuple[float, ...]:

@@ -1,0 +1,38 @@
+"""`vasomim extract`: vessel maps of frames without any label."""
+
+from __future__ import annotations
+
+from vasomim.commands.console import print_result, progress_bar, say, warn
+from vasomim.config import ExtractConfig
+from vasomim.data.extraction import extract_folder
+from vasomim.data.open import open_frames
+from vasomim.errors import MisuseError
+
+
+def run(config: ExtractConfig, *, json: bool = False, verbose: bool = False) -> int:
+    """Write OUT/masks/, OUT/vesselness/ where asked, and OUT/preview.png; 1 where a frame could not be used."""
+    if not config.inputs:
+        raise MisuseError("got no input; name a folder of frames")
+    missing = [str(path) for path in config.inputs if not path.exists()]
+    if missing:
+        raise MisuseError(f"no such file or folder: {', '.join(missing)}")
+    frames = open_frames(config.inputs)
+    with progress_bar("extracting vessels", len(frames)) as step:
+        summary = extract_folder(
+            frames.records, config.out, config.method, config.workers, config.vesselness, progress=lambda: step(1)
+        )
+    for line in summary.failures:
+        warn(line)
+    if verbose and summary.preview is not None:
+        say(f"look at {summary.preview}")
+    print_result(
+        {
+            "out": str(config.out),
+            "method": summary.method,
+            "extracted": summary.extracted,
+            "cached": summary.cached,
+            "failed": summary.failed,
+        },
+        json=json,
+    )
+    return 1 if summary.failures else 0

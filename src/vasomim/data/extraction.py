@@ -1,0 +1,323 @@
+"""Vessel maps of many frames: made in parallel, cached under a hash of the pixels, read back by `VesselStore`."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, PngImagePlugin
+
+from vasomim.data.frames import read_frame, read_mask, write_png
+from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
+from vasomim.types import BoolImage, FloatImage, Record
+from vasomim.vessels import METHOD_VERSION, Method, extract_vessels
+from vasomim.viz.images import contact_sheet, fit_within, overlay, to_rgb
+
+MARKER = "extraction.json"
+"""Says what a folder holds, so that two methods never mix in it."""
+KEY_NAME = "vasomim-extraction"
+"""PNG text entry that holds a mask's cache key: it travels with the mask and cannot disagree with it."""
+PREVIEW_FRAMES = 12
+
+Outcome = Literal["extracted", "cached", "failed"]
+
+
+@dataclass(frozen=True)
+class ExtractionSummary:
+    """What became of each frame."""
+
+    method: Method
+    extracted: int = 0
+    cached: int = 0
+    failures: tuple[str, ...] = ()
+    """One line per frame that could not be used: what, where, why."""
+    preview: Path | None = None
+
+    @property
+    def failed(self) -> int:
+        """Frames without a mask."""
+        return len(self.failures)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One frame to do; sent to a worker process."""
+
+    record: Record
+    out: Path
+    method: Method
+    vesselness: bool
+
+
+@dataclass
+class _Tally:
+    extracted: int = 0
+    cached: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, outcome: Outcome, line: str) -> None:
+        if outcome == "failed":
+            self.failures.append(line)
+        elif outcome == "cached":
+            self.cached += 1
+        else:
+            self.extracted += 1
+
+
+def mask_path(folder: Path, record_id: str) -> Path:
+    """Where the mask of a frame lies below an extraction folder."""
+    return folder / "masks" / f"{record_id}.png"
+
+
+def extract_folder(
+    records: Sequence[Record],
+    out: Path,
+    method: Method = "default",
+    workers: int = 0,
+    vesselness: bool = False,
+    progress: Callable[[], object] | None = None,
+) -> ExtractionSummary:
+    """Write OUT/masks/<record id>.png (0/255, native size) for every frame, and OUT/preview.png.
+
+    A frame whose pixels, method and method version are unchanged keeps its mask; so an interrupted call goes on where
+    it stopped. A frame that cannot be used is reported in the summary and has no mask.
+
+    Args:
+        records: frames; ids must be unique.
+        out: folder, new or made by an earlier call with the same method.
+        method: `default` or `reference`, see `vasomim.vessels.extract_vessels`.
+        workers: processes; 0 takes one a core.
+        vesselness: also write OUT/vesselness/<record id>.png, 16 bit, 65535 = 1.
+        progress: called once per finished frame.
+
+    Raises:
+        MisuseError: no frame, repeated ids, or `out` holds something else.
+        DataError: nothing can be written to `out`, or a worker process died.
+        Interrupted: stopped by Ctrl-C; what is written stays.
+    """
+    _check_ids(records)
+    _claim(out, method)
+    jobs = (_Job(record, out, method, vesselness) for record in records)
+    count = min(workers or os.cpu_count() or 1, len(records))
+    tally = _Tally()
+    try:
+        for outcome, line in _outcomes(jobs, count):
+            tally.add(outcome, line)
+            if progress is not None:
+                progress()
+    except KeyboardInterrupt as stop:
+        done = tally.extracted + tally.cached
+        raise Interrupted(
+            f"stopped after {done} of {len(records)} frames; the same command goes on from there"
+        ) from stop
+    except BrokenProcessPool as broken:
+        raise DataError("a worker process died, probably out of memory; try again with fewer workers") from broken
+    preview = write_preview(records, out)
+    return ExtractionSummary(method, tally.extracted, tally.cached, tuple(tally.failures), preview)
+
+
+def write_preview(records: Sequence[Record], out: Path) -> Path | None:
+    """OUT/preview.png: evenly picked frames, each beside itself with its mask; None where no frame has a mask."""
+    step = max(1, len(records) // PREVIEW_FRAMES)
+    chosen = [record for record in records[::step] if mask_path(out, record.id).is_file()][:PREVIEW_FRAMES]
+    pairs = [[to_rgb(frame), overlay(frame, mask)] for frame, mask in _readable(chosen, out)]
+    if not pairs:
+        return None
+    tiles = [[fit_within(picture, 256) for picture in pair] for pair in pairs]
+    rows = [[*chain(*tiles[k : k + 3])] for k in range(0, len(tiles), 3)]
+    path = out / "preview.png"
+    write_png(path, contact_sheet(rows, tile=256))
+    return path
+
+
+def _readable(records: Sequence[Record], out: Path) -> Iterator[tuple[FloatImage, BoolImage]]:
+    for record in records:
+        try:
+            frame, mask = read_frame(record.path), read_mask(mask_path(out, record.id))
+        except DataError:
+            continue  # reported already, or gone since
+        if frame.shape == mask.shape:
+            yield frame, mask
+
+
+class VesselStore:
+    """Extracted vessel maps of a folder that `extract_folder` or `vasomim extract` made."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a folder.
+
+        Raises:
+            MisuseError: the folder was not made by an extraction.
+        """
+        self.folder = folder
+        self.method = _read_marker(folder).get("method")
+        if self.method is None:
+            raise MisuseError(f"{folder} holds no extracted vessels; make them: vasomim extract FRAMES --out {folder}")
+
+    def __contains__(self, record: Record) -> bool:
+        """Whether the frame has a mask here."""
+        return mask_path(self.folder, record.id).is_file()
+
+    def load(self, record: Record) -> BoolImage:
+        """The vessel map of a frame: bool (H, W) at the frame's native size.
+
+        Raises:
+            DataError: there is none.
+        """
+        path = mask_path(self.folder, record.id)
+        if not path.is_file():
+            raise DataError(f"no extracted vessels at {path}; make them: vasomim extract FRAMES --out {self.folder}")
+        return read_mask(path)
+
+
+def _check_ids(records: Sequence[Record]) -> None:
+    if not records:
+        raise MisuseError("got no frame to extract vessels from; name a folder of frames")
+    seen: set[str] = set()
+    for record in records:
+        if record.id in seen:
+            raise MisuseError(f"two frames share the id {record.id!r}; their masks would overwrite each other")
+        seen.add(record.id)
+
+
+def _read_marker(folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / MARKER).read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise MisuseError(
+            f"cannot read {folder / MARKER} ({error}); delete {folder} or choose another folder"
+        ) from error
+    return content if isinstance(content, dict) else {}
+
+
+def _claim(out: Path, method: Method) -> None:
+    """Mark `out` as ours, or refuse it."""
+    if out.exists() and not out.is_dir():
+        raise MisuseError(f"{out} is a file; name a folder")
+    held = _read_marker(out).get("method")
+    if held is not None and held != method:
+        raise MisuseError(f"{out} holds vessels of method {held!r}, not {method!r}; choose another folder")
+    if held is None and out.is_dir() and any(out.iterdir()):
+        raise MisuseError(f"{out} is not empty and was not made by an extraction; choose another folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _replace(out / MARKER, json.dumps({"method": method, "version": METHOD_VERSION}).encode())
+    except OSError as error:
+        raise DataError(f"cannot write to {out}: {error.strerror}") from error
+
+
+def _outcomes(jobs: Iterator[_Job], workers: int) -> Iterator[tuple[Outcome, str]]:
+    """Results in the order of the jobs; a few are in flight, so that memory does not grow with their number."""
+    if workers <= 1:
+        with _one_thread():
+            yield from map(_process, jobs)
+        return
+    # spawn: forking a process that already runs threads (torch, OpenCV) can deadlock.
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=partial(cv2.setNumThreads, 1))
+    flying: deque[Future[tuple[Outcome, str]]] = deque()
+    try:
+        for job in jobs:
+            flying.append(pool.submit(_process, job))
+            if len(flying) >= 4 * workers:
+                yield flying.popleft().result()
+        while flying:
+            yield flying.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def _process(job: _Job) -> tuple[Outcome, str]:
+    """Extract one frame unless its mask is up to date; never raises for a bad frame."""
+    try:
+        frame = read_frame(job.record.path)
+        if frame.min() == frame.max():
+            raise DataError(f"{job.record.path}: every pixel has the same value; there is nothing to extract")
+        key = cache_key(frame, job.method)
+        masks, maps = mask_path(job.out, job.record.id), job.out / "vesselness" / f"{job.record.id}.png"
+        if _key_of(masks) == key and (not job.vesselness or _key_of(maps) == key):
+            return "cached", ""
+        mask, response = extract_vessels(frame, job.method, return_vesselness=True)
+    except VasomimError as error:
+        return "failed", str(error)
+    except (ValueError, OSError) as error:
+        return "failed", f"{job.record.path}: {error}"
+    if job.vesselness:
+        _write_keyed(maps, np.rint(response * 65535).astype(np.uint16), key)
+    # The mask goes last: where it is current, everything is.
+    _write_keyed(masks, mask.astype(np.uint8) * 255, key)
+    return "extracted", ""
+
+
+def cache_key(frame: FloatImage, method: Method) -> str:
+    """Hash of the pixels, the method and its version: what a mask depends on."""
+    digest = hashlib.blake2b(f"{method} {METHOD_VERSION} {frame.shape}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(frame).data)
+    return digest.hexdigest()
+
+
+def _key_of(path: Path) -> str | None:
+    """The cache key written into a PNG, or None where there is no whole PNG with one."""
+    try:
+        with Image.open(path) as image:
+            image.load()  # a truncated file fails here, and is made again
+            key = image.info.get(KEY_NAME)
+    except (OSError, SyntaxError, ValueError):
+        return None
+    return key if isinstance(key, str) else None
+
+
+def _write_keyed(path: Path, pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], key: str) -> None:
+    """Write a grey PNG with its cache key in one step.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    text = PngImagePlugin.PngInfo()
+    text.add_text(KEY_NAME, key)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", pnginfo=text, compress_level=3)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, buffer.getvalue())
+    except OSError as error:
+        raise DataError(
+            f"cannot write {path}: {error.strerror}; free some space and run the same command again"
+        ) from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write beside and rename, so that no reader ever sees half a file."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
