@@ -74,6 +74,17 @@ def field_paths(cls: type) -> list[str]:
     return [path for path, _ in _leaves(cls, "")]
 
 
+def input_paths(config: object) -> list[tuple[str, Path]]:
+    """Setting and path of every file or folder that `config` reads: all its paths but `out`."""
+    found: list[tuple[str, Path]] = []
+    for name in field_types(type(config)):
+        value = getattr(config, name)
+        if name != "out":
+            paths = value if isinstance(value, tuple) else (value,)
+            found.extend((name, path) for path in paths if isinstance(path, Path))
+    return found
+
+
 def field_types(cls: type) -> dict[str, Any]:
     """Resolved type of each field of a dataclass, in the order of the fields."""
     return {name: kind for name, kind in get_type_hints(cls).items() if get_origin(kind) is not ClassVar}
