@@ -1,0 +1,118 @@
+"""Training losses. B batch, L patches, P = p*p*C values a patch, K classes; logits unbounded, targets in [0, 1]."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _full(x: Tensor) -> Tensor:
+    """At least float32: sums over millions of pixels do not survive half precision."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16, torch.bool) else x
+
+
+def _check_shapes(pred: Tensor, target: Tensor) -> None:
+    # Broadcasting (B, 1, H, W) against (B, H, W) would silently compare every frame with every other.
+    if pred.shape != target.shape:
+        raise ValueError(f"prediction {tuple(pred.shape)} and target {tuple(target.shape)} must have the same shape")
+
+
+def reconstruction_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error over the hidden patches: (B, L, P), (B, L, P), bool (B, L) -> scalar.
+
+    Visible patches change neither the value nor the gradient, whatever their targets hold.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    _check_shapes(pred, target)
+    _check_shapes(pred[..., 0], mask)
+    pred = _full(pred)
+    # A visible target becomes its own prediction rather than being multiplied by 0: 0 * NaN would be NaN.
+    target = torch.where(mask[..., None], _full(target), pred.detach())
+    per_patch = (pred - target).square().mean(-1)  # (B, L)
+    return per_patch.sum() / mask.sum().clamp(min=1)
+
+
+def consistency_loss(logits_reconstructed: Tensor, logits_original: Tensor) -> Tensor:
+    """Cross-entropy of what the segmentor sees in the reconstruction to what it sees in the original: -> scalar.
+
+    Soft targets sigmoid(S(I)), detached: gradients reach the reconstruction only (VasoMIM, arXiv 2508.10794, L_cons).
+    Its lowest value is the entropy of the soft target, not 0.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    _check_shapes(logits_reconstructed, logits_original)
+    target = _full(logits_original).sigmoid().detach()
+    return F.binary_cross_entropy_with_logits(_full(logits_reconstructed), target)
+
+
+def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1e-5) -> Tensor:
+    """1 - soft Dice of the whole batch taken as one set of pixels: (B, K, H, W), (B, K, H, W) -> scalar in [0, 1].
+
+    The whole batch, not each frame: frames without vessel would else be all-or-nothing terms.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    _check_shapes(logits, target)
+    probability, target = _full(logits).sigmoid(), _full(target)
+    overlap = (probability * target).sum()
+    return 1 - (2 * overlap + smooth) / (probability.sum() + target.sum() + smooth)
+
+
+def dice_bce_loss(logits: Tensor, target: Tensor, dice_weight: float = 1.0, bce_weight: float = 1.0) -> Tensor:
+    """Weighted sum of soft Dice loss and pixel-wise cross-entropy: (B, K, H, W), (B, K, H, W) -> scalar.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    dice = soft_dice_loss(logits, target)
+    cross_entropy = F.binary_cross_entropy_with_logits(_full(logits), _full(target))
+    return dice_weight * dice + bce_weight * cross_entropy
+
+
+def _eroded(x: Tensor) -> Tensor:
+    """Minimum over the 4-neighbourhood; pixels outside the frame do not count."""
+    return torch.minimum(-F.max_pool2d(-x, (3, 1), 1, (1, 0)), -F.max_pool2d(-x, (1, 3), 1, (0, 1)))
+
+
+def soft_skeleton(x: Tensor, iterations: int) -> Tensor:
+    """Differentiable centreline of a soft mask: (B, K, H, W) in [0, 1] -> the same shape, in [0, 1].
+
+    Shit et al., CVPR 2021, algorithm 1: what opening removes at every depth of erosion. Vessels whose radius exceeds
+    `iterations` pixels lose their centreline.
+    """
+    skeleton = torch.zeros_like(x)
+    for depth in range(iterations + 1):
+        x = _eroded(x) if depth else x
+        ridge = F.relu(x - F.max_pool2d(_eroded(x), 3, 1, 1))
+        skeleton = skeleton + F.relu(ridge - skeleton * ridge)
+    return skeleton
+
+
+def soft_cldice_loss(logits: Tensor, target: Tensor, iterations: int = 10, smooth: float = 1.0) -> Tensor:
+    """1 - soft clDice of the whole batch: (B, K, H, W), (B, K, H, W) -> scalar in [0, 1].
+
+    Harmonic mean of the predicted centreline's share inside the target and the target centreline's share inside the
+    prediction (Shit et al., CVPR 2021, eq. 1-2); it rewards unbroken vessels whatever their width.
+
+    Args:
+        logits: Predictions.
+        target: Vessel, 0 or 1 (soft values are allowed).
+        iterations: Erosions; at least the radius in pixels of the widest vessel.
+        smooth: Added to both sides of both fractions.
+
+    Raises:
+        ValueError: if the shapes differ or `iterations` is below 1.
+    """
+    _check_shapes(logits, target)
+    if iterations < 1:
+        raise ValueError(f"iterations must be at least 1 (the widest radius in pixels), got {iterations}")
+    probability, target = _full(logits).sigmoid(), _full(target)
+    skeleton, target_skeleton = soft_skeleton(probability, iterations), soft_skeleton(target, iterations)
+    precision = ((skeleton * target).sum() + smooth) / (skeleton.sum() + smooth)
+    sensitivity = ((target_skeleton * probability).sum() + smooth) / (target_skeleton.sum() + smooth)
+    return 1 - 2 * precision * sensitivity / (precision + sensitivity)

@@ -1,0 +1,48 @@
+"""From pixels in [0, 1] to what a network was trained on, and back."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class InputNorm(nn.Module):
+    """(x - mean) / std with one mean and one standard deviation for all channels.
+
+    Args:
+        mean: Mean of the pixels, in [0, 1].
+        std: Their standard deviation, above 0.
+        persistent: Whether both travel in the state dict; off where foreign keys must be matched exactly.
+
+    Raises:
+        ValueError: if `std` is not above 0.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: float = 0.5, std: float = 0.25, persistent: bool = True) -> None:
+        super().__init__()
+        if not std > 0:
+            raise ValueError(f"std must be above 0, got {std}; constant frames have no statistics to learn from")
+        self.register_buffer("mean", torch.tensor(float(mean)), persistent=persistent)
+        self.register_buffer("std", torch.tensor(float(std)), persistent=persistent)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] of any shape -> normalised images."""
+        return (images - self.mean) / self.std
+
+    def inverse(self, images: Tensor) -> Tensor:
+        """Normalised images -> images in [0, 1]; nothing is clipped."""
+        return images * self.std + self.mean
+
+    def set(self, mean: float, std: float) -> None:
+        """Take other statistics, in place.
+
+        Raises:
+            ValueError: if `std` is not above 0.
+        """
+        if not std > 0:
+            raise ValueError(f"std must be above 0, got {std}; constant frames have no statistics to learn from")
+        self.mean.fill_(mean)
+        self.std.fill_(std)

@@ -1,0 +1,63 @@
+"""Vessel segmentation: a pre-trained ViT, a U-Net-like decoder and a full-resolution convolutional path."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from vasomim.models.decoders import UNetDecoder
+from vasomim.models.mae import take_input_norm
+from vasomim.models.vit import VisionTransformer
+from vasomim.ops.patches import pad_to_multiple
+
+
+def tap_indices(depth: int, num_taps: int = 4) -> list[int]:
+    """Blocks to take features from, evenly over the depth and the last one always: 12, 4 -> [2, 5, 8, 11]."""
+    return sorted({math.ceil(depth * (i + 1) / num_taps) - 1 for i in range(num_taps)})
+
+
+class SegmentationModel(nn.Module):
+    """ViT features of several depths joined with convolutional features of every resolution.
+
+    Takes images in [0, 1] of any size; sides are padded with their edge and cropped back.
+
+    Args:
+        encoder: The ViT; its positions are resized to the image.
+        num_classes: Logits per pixel.
+        widths: Channels of the decoder at 1/1, 1/2, 1/4, 1/8.
+        bottleneck: Its channels at patch resolution.
+        mean: Mean of the pixels for `input_norm`, taken from the encoder where that has its own.
+        std: Their standard deviation.
+    """
+
+    def __init__(
+        self,
+        encoder: VisionTransformer,
+        num_classes: int = 1,
+        widths: Sequence[int] = (16, 24, 64, 96),
+        bottleneck: int = 128,
+        mean: float = 0.5,
+        std: float = 0.25,
+    ) -> None:
+        super().__init__()
+        self.input_norm = take_input_norm(encoder, mean, std)
+        self.encoder = encoder
+        encoder.pos_embed.requires_grad_(True)  # pre-training fixes them; labels may move them
+        self.taps = tap_indices(encoder.depth)
+        self.multiple = math.lcm(encoder.patch_size, 2 ** (len(widths) - 1))
+        self.decoder = UNetDecoder(encoder.embed_dim, len(self.taps), encoder.in_chans, widths, bottleneck)
+        self.head = nn.Conv2d(widths[0], num_classes, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) in [0, 1], any size -> logits (B, num_classes, H, W).
+
+        Raises:
+            ValueError: if the channels differ from the encoder's.
+        """
+        height, width = images.shape[2:]
+        x = pad_to_multiple(self.input_norm(images), self.multiple)
+        maps = self.encoder.forward_intermediates(x, self.taps, norm=True)
+        logits: Tensor = self.head(self.decoder(x, maps))
+        return logits[..., :height, :width]
