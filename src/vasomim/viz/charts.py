@@ -12,7 +12,7 @@ Points = Sequence[tuple[float, float]]
 COLORS = ("#3b82c4", "#e0690f", "#0a9e75", "#c2679b", "#c79a12", "#7d858f")
 _DASHES = ("", "6 3", "2 3")
 _WIDTH, _HEIGHT = 640, 300
-_CHAR = 6.4  # generous mean width of a character at 12 px, in px
+_CHAR = 7.2  # generous mean width of a character at 13 px, in px
 _MAX_POINTS = 600
 
 
@@ -56,10 +56,10 @@ def line_chart(
     y_low, y_high = _range([y for _, y in points], log_y)
     y_ticks = log_ticks(y_low, y_high) if log_y else linear_ticks(y_low, y_high)
     y_names = tick_labels(y_ticks)
-    left = 16 + 7 * max(map(len, y_names)) + (18 if y_label else 0)
+    left = 10 + 8 * max(map(len, y_names)) + (16 if y_label else 0)
     x_low, x_high = _range([x for x, _ in points], False, margin=0.0)
     x_ticks = linear_ticks(x_low, x_high, 6)
-    bottom = height - (46 if x_label else 28)
+    bottom = height - (48 if x_label else 28)
     x_axis = Axis(x_low, x_high, left, _WIDTH - 18, x_ticks, tick_labels(x_ticks))
     y_axis = Axis(y_low, y_high, bottom, top, y_ticks, y_names, log_y)
     lines = [_series(segments, k, x_axis, y_axis) for k, segments in enumerate(drawn.values())]
@@ -164,19 +164,19 @@ def _legend(names: list[str]) -> tuple[str, float]:
     """Legend entries wrapped into lines below the title, and the height they take in px."""
     if len(names) < 2:
         return "", 0.0
-    parts, x, y = [], 16.0, 42.0
+    parts, x, y = [], 0.0, 42.0
     for k, name in enumerate(names):
         shown = name if len(name) <= 60 else name[:59] + "…"
         width = 26 + _CHAR * len(shown) + 16
-        if x > 16 and x + width > _WIDTH - 10:
-            x, y = 16.0, y + 18
+        if x > 0 and x + width > _WIDTH:
+            x, y = 0.0, y + 19
         color, dash = _style(k)
         parts.append(
             f'<line x1="{x}" x2="{x + 18}" y1="{y - 4}" y2="{y - 4}" stroke="{color}" stroke-width="3"{dash}/>'
         )
         parts.append(_text(x + 24, y, shown))
         x += width
-    return "".join(parts), y - 42 + 22
+    return "".join(parts), y - 42 + 23
 
 
 def _frame(x_axis: Axis, y_axis: Axis, x_label: str, y_label: str) -> str:
@@ -189,13 +189,13 @@ def _frame(x_axis: Axis, y_axis: Axis, x_label: str, y_label: str) -> str:
     for tick, label in zip(x_axis.ticks, x_axis.labels, strict=True):
         x = x_axis.place(tick)
         anchor = "end" if x + _CHAR * len(label) / 2 > _WIDTH - 2 else "middle"
-        parts.append(_line(x, x, bottom, bottom + 4, 0.6) + _text(x, bottom + 17, label, anchor))
+        parts.append(_line(x, x, bottom, bottom + 4, 0.6) + _text(x, bottom + 18, label, anchor))
     parts.append(_line(left, right, bottom, bottom, 0.6))
     if x_label:
-        parts.append(_text((left + right) / 2, bottom + 37, x_label, "middle"))
+        parts.append(_text((left + right) / 2, bottom + 38, x_label, "middle"))
     if y_label:
         middle = (top + bottom) / 2
-        parts.append(f'<g transform="rotate(-90 14 {middle:.1f})">{_text(14, middle + 4, y_label, "middle")}</g>')
+        parts.append(f'<g transform="rotate(-90 10 {middle:.1f})">{_text(10, middle + 4, y_label, "middle")}</g>')
     return "".join(parts)
 
 
@@ -214,6 +214,6 @@ def _svg(title: str, height: float, body: str) -> str:
     name = escape(title)
     return (
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {height:.0f}" width="{_WIDTH}" height="{height:.0f}" role="img" '
-        f'aria-label="{name}" font-family="system-ui, sans-serif" font-size="12" fill="currentColor">'
-        f'<text x="16" y="20" font-size="14" font-weight="600">{name}</text>{body}</svg>'
+        f'aria-label="{name}" font-family="system-ui, sans-serif" font-size="13" fill="currentColor">'
+        f'<text x="0" y="18" font-size="15" font-weight="600">{name}</text>{body}</svg>'
     )

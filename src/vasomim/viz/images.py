@@ -6,6 +6,7 @@ Colours are picked to stay apart for colour-blind readers and on grey; a test si
 from __future__ import annotations
 
 import base64
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ ERROR_COLORS: dict[str, Color] = {
     "missed": (80, 130, 255),
 }
 """True positive, false positive, false negative."""
+_HIDDEN: Color = (112, 122, 158)  # a cold grey: neutral grey is lost among the greys of an angiogram
 _PAPER = 255
 _INK = 30
 
@@ -89,7 +91,7 @@ def error_map(
 
 
 def mask_overlay(
-    image: npt.NDArray[Any], patch_mask: npt.NDArray[np.bool_], patch_size: int, alpha: float = 0.8
+    image: npt.NDArray[Any], patch_mask: npt.NDArray[np.bool_], patch_size: int, alpha: float = 0.85
 ) -> RGB:
     """A frame whose hidden patches are greyed; `patch_mask` is (L,), True = hidden, row by row.
 
@@ -104,7 +106,7 @@ def mask_overlay(
             f"got a mask of {patch_mask.size}; give the mask of this frame, and a frame of whole patches"
         )
     hidden = patch_mask.reshape(rows, columns).repeat(patch_size, 0).repeat(patch_size, 1)
-    return _blend(picture, hidden, (128, 128, 128), alpha)
+    return _blend(picture, hidden, _HIDDEN, alpha)
 
 
 def heat_overlay(
@@ -211,8 +213,8 @@ def _row(row: Sequence[RGB], width: int, tile: int, gap: int) -> RGB:
 
 
 def _write(picture: RGB, text: str, origin: tuple[int, int], width: int, color: Color = (_INK, _INK, _INK)) -> None:
-    """Write `text` into `picture`, shortened to `width` pixels; characters OpenCV cannot draw become `?`."""
-    plain = text.encode("ascii", "replace").decode("ascii")
+    """Write `text` into `picture`, shortened to `width` pixels; accents are dropped, as OpenCV draws ASCII only."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
     while len(plain) > 1 and _text_width(plain) > width:
         plain = plain[:-3].rstrip(".") + ".." if len(plain) > 3 else plain[:-1]
     cv2.putText(picture, plain, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.42, color, 1, cv2.LINE_AA)

@@ -30,7 +30,7 @@ _CSS = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);
 font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:1080px;margin:0 auto;padding:40px 28px 64px}
+main{max-width:1120px;margin:0 auto;padding:40px 28px 64px}
 h1{font-size:1.9rem;line-height:1.2;letter-spacing:-.01em;margin:0 0 .35em}
 h2{font-size:1.22rem;margin:2.4em 0 .7em;padding-top:.9em;border-top:1px solid var(--line)}
 h3{font-size:1rem;margin:1.5em 0 .5em}
@@ -48,7 +48,7 @@ th{font-weight:600;color:var(--soft);white-space:nowrap}
 td.n,th.n{text-align:right}
 tbody tr:hover{background:var(--panel)}
 svg.chart{max-width:100%;height:auto;display:block;margin:.4em 0 1.2em}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:.5em 2em}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,470px),1fr));gap:.5em 2em}
 .gallery{display:flex;flex-wrap:wrap;gap:18px 14px;align-items:flex-start}
 figure{margin:0;max-width:100%}
 figure img{display:block;max-width:100%;height:auto;border-radius:3px;background:#000}
