@@ -6,8 +6,12 @@ Nothing here imports torch, so that `--help` and configuration mistakes are answ
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import ClassVar, Literal
+
+from vasomim.config.models import MODEL_NAMES
 
 Rasteriser = Literal["arcade-official", "coco"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -26,6 +30,13 @@ def _share(name: str, value: float) -> tuple[bool, str]:
 
 def _at_least(name: str, value: float, low: float) -> tuple[bool, str]:
     return value >= low, f"{name} must be at least {low}, got {value}"
+
+
+def _model(name: str, *patterns: str) -> tuple[bool, str]:
+    fitting = [known for known in MODEL_NAMES if any(fnmatchcase(known, pattern) for pattern in patterns)]
+    near = get_close_matches(name, fitting, 1)
+    advice = f"did you mean {near[0]}?" if near else "choose one of " + ", ".join(fitting)
+    return name in fitting, f"model must be one of {' or '.join(patterns)}, got {name}; {advice}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +243,13 @@ class SegmentorConfig:
     holdout: float = 0.05
     """Share of the frames (whole patients, identical frames together) kept for validation."""
 
+    def __post_init__(self) -> None:
+        _check(
+            _model(self.model, "unext_*"),
+            _at_least("img_size", self.img_size, 1),
+            (0 <= self.holdout < 1, f"holdout must lie in [0, 1), got {self.holdout}"),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
@@ -249,6 +267,10 @@ class PretrainConfig:
     """Run or export folder of `vasomim segmentor`; needed by co-guidance and by the consistency loss."""
     model: str = "mae_vit_tiny_patch16"
     """Architecture; `vasomim info` lists them."""
+    decoder_embed_dim: int | None = None
+    """Width of the decoder; none takes the model's own."""
+    decoder_depth: int | None = None
+    """Blocks of the decoder; none takes the model's own."""
     init: Path | None = None
     """Weights to start from; not the same as resuming."""
     img_size: int = 224
@@ -265,7 +287,12 @@ class PretrainConfig:
     """Share of the frames (whole patients, identical frames together) kept for validation and the vessel probe."""
 
     def __post_init__(self) -> None:
-        _check(_at_least("consistency_weight", self.consistency_weight, 0))
+        _check(
+            _model(self.model, "mae_*"),
+            _at_least("img_size", self.img_size, 1),
+            _at_least("consistency_weight", self.consistency_weight, 0),
+            (0 <= self.holdout < 1, f"holdout must lie in [0, 1), got {self.holdout}"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,6 +334,16 @@ class FinetuneConfig:
         )
     )
     run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        weights = (self.dice_weight, self.bce_weight, self.cldice_weight)
+        _check(
+            _model(self.model, "*_unet", "unext_*"),
+            _at_least("img_size", self.img_size, 1),
+            (0 <= self.holdout < 1, f"holdout must lie in [0, 1), got {self.holdout}"),
+            (0 <= self.drop_path_rate < 1, f"drop_path_rate must lie in [0, 1), got {self.drop_path_rate}"),
+            (min(weights) >= 0 < max(weights), f"loss weights must not be negative, nor all 0, got {weights}"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -380,3 +417,6 @@ class DemoConfig:
 @dataclass(frozen=True, kw_only=True)
 class InfoConfig:
     """Versions, devices and models at hand."""
+
+    devices: bool = False
+    """Also list the devices torch can compute on; loads torch, which takes seconds."""
