@@ -1,20 +1,15 @@
 """Every setting of every verb, and the one door through which settings come in. Loads without torch."""
 
 from vasomim.config.loading import dump_config, load_config
+from vasomim.config.sections import CropConfig, MaskingConfig, OptimConfig, Precision, Rasteriser, RunConfig
 from vasomim.config.settings import (
-    CropConfig,
     DemoConfig,
     EvaluateConfig,
     ExtractConfig,
     FinetuneConfig,
     InfoConfig,
-    MaskingConfig,
-    OptimConfig,
-    Precision,
     PredictConfig,
     PretrainConfig,
-    Rasteriser,
-    RunConfig,
     SegmentorConfig,
     SynthesizeConfig,
 )

@@ -1,0 +1,33 @@
+"""Rules that settings must keep: each is a pair of whether it holds and what to say where it does not."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+from vasomim.config.models import MODEL_NAMES
+
+
+def check(*rules: tuple[bool, str]) -> None:
+    """Raises one ValueError with a line for each broken rule, so that all mistakes are reported together."""
+    broken = [message for holds, message in rules if not holds]
+    if broken:
+        raise ValueError("\n".join(broken))
+
+
+def share(name: str, value: float) -> tuple[bool, str]:
+    """A rule: `value` lies in [0, 1]."""
+    return 0 <= value <= 1, f"{name} must lie in [0, 1], got {value}"
+
+
+def at_least(name: str, value: float, low: float) -> tuple[bool, str]:
+    """A rule: `value` is no smaller than `low`."""
+    return value >= low, f"{name} must be at least {low}, got {value}"
+
+
+def known_model(name: str, *patterns: str) -> tuple[bool, str]:
+    """A rule: `name` is one of our models and fits one of the shell patterns."""
+    fitting = [known for known in MODEL_NAMES if any(fnmatchcase(known, pattern) for pattern in patterns)]
+    near = get_close_matches(name, fitting, 1)
+    advice = f"did you mean {near[0]}?" if near else "choose one of " + ", ".join(fitting)
+    return name in fitting, f"model must be one of {' or '.join(patterns)}, got {name}; {advice}"
