@@ -1,0 +1,133 @@
+"""Centrelines: equal to scikit-image's to the bit; distances equal to SciPy's."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis.extra.numpy import array_shapes, arrays
+from scipy import ndimage
+from skimage import morphology
+
+from vasomim.ops.skeleton import bounding_box, distance_inside, distance_to, local_width, skeletonize, spread_from
+
+EIGHT = np.ones((3, 3), int)
+masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=24))
+
+
+def vessel(width: int, angle: float = 0.0, size: int = 96) -> np.ndarray:
+    """A straight band, `width` pixels across."""
+    y, x = np.mgrid[:size, :size] - size // 2 + (0.0 if width % 2 else 0.5)
+    across = x * np.cos(angle) + y * np.sin(angle)
+    return np.abs(across) < width / 2
+
+
+@given(masks)
+@settings(max_examples=80, deadline=None)
+def test_skeletonize__is_scikit_images_to_the_bit(mask: np.ndarray) -> None:
+    assert np.array_equal(skeletonize(mask), morphology.skeletonize(mask))
+
+
+@given(masks)
+@settings(max_examples=80, deadline=None)
+def test_skeletonize__is_a_subset_that_keeps_every_component(mask: np.ndarray) -> None:
+    skeleton = skeletonize(mask)
+    assert skeleton.dtype == np.bool_
+    assert not (skeleton & ~mask).any()
+    labels, count = ndimage.label(mask, EIGHT)
+    assert set(np.unique(labels[skeleton])) == set(range(1, count + 1))
+
+
+def test_skeletonize__of_a_smaller_box_or_a_larger_frame_is_the_same() -> None:
+    mask = vessel(7, 0.4)[:60, :50]
+    assert np.array_equal(skeletonize(np.pad(mask, ((9, 3), (0, 20)))), np.pad(skeletonize(mask), ((9, 3), (0, 20))))
+
+
+def test_skeletonize__empty_mask_is_empty() -> None:
+    assert not skeletonize(np.zeros((16, 9), bool)).any()
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 4, 4)])
+def test_skeletonize__refuses_other_than_two_dimensions(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="once per frame"):
+        skeletonize(np.zeros(shape, bool))
+
+
+def test_bounding_box__of_corners_and_nothing() -> None:
+    mask = np.zeros((9, 12), bool)
+    assert bounding_box(mask) is None
+    mask[2, 3] = mask[7, 11] = True
+    assert bounding_box(mask) == (slice(2, 8), slice(3, 12))
+
+
+@given(masks)
+@settings(max_examples=60, deadline=None)
+def test_distance_inside__is_scipys_with_background_beyond_the_border(mask: np.ndarray) -> None:
+    expected = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    np.testing.assert_allclose(distance_inside(mask), expected, rtol=1e-5)
+
+
+@given(masks.filter(lambda mask: mask.any()))
+@settings(max_examples=60, deadline=None)
+def test_distance_to__is_scipys(points: np.ndarray) -> None:
+    np.testing.assert_allclose(distance_to(points), ndimage.distance_transform_edt(~points), rtol=1e-5)
+
+
+def test_distance_to__needs_a_point() -> None:
+    with pytest.raises(ValueError, match="at least one True pixel"):
+        distance_to(np.zeros((4, 4), bool))
+
+
+@pytest.mark.parametrize("width", range(1, 21))
+def test_local_width__of_a_straight_vessel_is_right_to_half_a_pixel(width: int) -> None:
+    mask = vessel(width)
+    middle = np.zeros_like(mask)
+    middle[20:-20] = True
+    assert np.abs(local_width(mask)[skeletonize(mask) & middle] - width).max() <= 0.5
+
+
+@pytest.mark.parametrize("width", [3, 5, 9, 15])
+@pytest.mark.parametrize("angle", [0.3, np.pi / 4, 1.1])
+def test_local_width__does_not_depend_on_the_direction(width: int, angle: float) -> None:
+    mask = vessel(width, angle)
+    inner = np.zeros_like(mask)
+    inner[24:-24, 24:-24] = True
+    assert abs(float(np.median(local_width(mask)[skeletonize(mask) & inner])) - width) <= 1.2
+
+
+def test_spread_from__gives_each_pixel_its_nearest_value() -> None:
+    points, values = np.zeros((32, 64), bool), np.zeros((32, 64), np.float32)
+    points[16, 10] = points[16, 50] = True
+    values[16, 10], values[16, 50] = 3, 8
+    spread = spread_from(points, values)
+    assert (spread[:, :29] == 3).all()
+    assert (spread[:, 32:] == 8).all()
+
+
+def test_spread_from__agrees_with_scipys_nearest_but_for_near_ties() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.random((60, 80)) < 0.01
+    values = np.where(points, rng.random(points.shape), 0).astype(np.float32)
+    rows, columns = ndimage.distance_transform_edt(~points, return_distances=False, return_indices=True)
+    assert np.mean(spread_from(points, values) == values[rows, columns]) > 0.97
+
+
+def test_spread_from__bad_input() -> None:
+    with pytest.raises(ValueError, match="at least one True pixel"):
+        spread_from(np.zeros((4, 4), bool), np.zeros((4, 4), np.float32))
+    with pytest.raises(ValueError, match="same"):
+        spread_from(np.ones((4, 4), bool), np.zeros((4, 5), np.float32))
+
+
+def test_distances__do_not_depend_on_opencvs_threads() -> None:
+    mask = vessel(9, 0.7, 256)
+    before = cv2.getNumThreads()
+    try:
+        results = []
+        for threads in (1, 2):
+            cv2.setNumThreads(threads)
+            results.append(
+                (distance_inside(mask), distance_to(mask), spread_from(skeletonize(mask), local_width(mask)))
+            )
+    finally:
+        cv2.setNumThreads(before)
+    assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
