@@ -1,0 +1,148 @@
+"""`vasomim finetune`: vessel segmentation from few labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from vasomim.data.open import open_labelled
+from vasomim.data.samples import FrameDataset, subset
+from vasomim.data.splits import label_subset, split_holdout
+from vasomim.data.statistics import pixel_statistics
+from vasomim.engine.runs import RunFolder
+from vasomim.inference.predictor import Predictor
+from vasomim.models.weights import load_statistics
+
+from vasomim import metrics
+from vasomim.build import build_finetuning, initialise
+from vasomim.commands.console import print_result, say
+from vasomim.commands.training import device_of, export_model, fingerprint, finish, open_run, train
+from vasomim.config import FinetuneConfig
+from vasomim.errors import MisuseError
+from vasomim.types import Progress
+from vasomim.viz.images import contact_sheet, error_map, overlay, to_rgb
+from vasomim.viz.pages import html_figure
+
+VALIDATION_FRAMES = 50
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """The frames to learn from, and those to report on (may be empty)."""
+
+    train: FrameDataset
+    val: FrameDataset
+    statistics: tuple[float, float]
+
+
+def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
+    """Train on the chosen labels, export to OUT/export, write OUT/report.html."""
+    torch.manual_seed(config.run.seed)
+    with open_run(config, "finetune") as folder:
+        data = open_data(config, folder)
+        task = build_finetuning(config, data.statistics)
+        start_from(task.model, config, folder)
+
+        def validate(module: nn.Module, progress: Progress) -> Mapping[str, float]:  # noqa: ARG001
+            return scores(predictor(task.model, config), data.val)
+
+        result = train(
+            task,
+            data.train,
+            config.crop,
+            config.img_size,
+            config.optim,
+            config.run,
+            folder,
+            validate if len(data.val) else None,
+            native=config.inference == "tile",
+        )
+        final = validate(task, Progress(result.step, result.step, 0, 1)) if len(data.val) else {}
+        export_model(folder, task.model, {**facts(config), "held_out": dict(final)}, data.statistics)
+        finish(folder, "Fine-tuning", [("Frames not trained on", sheet(predictor(task.model, config), data.val))])
+    print_result({"out": str(config.out), "step": result.step, "labels": len(data.train), **final}, json=json)
+    return 0
+
+
+def open_data(config: FinetuneConfig, folder: RunFolder) -> LabelledData:
+    """Set validation frames aside (identical frames and patients together), then take the asked share of labels."""
+    labelled = open_labelled(config.inputs, rasteriser=config.rasteriser)
+    if config.val:
+        pool, val = labelled, open_labelled(config.val, rasteriser=config.rasteriser)
+    else:
+        kept, held = split_holdout(labelled, config.holdout, config.run.seed)
+        pool, val = subset(labelled, kept), subset(labelled, held)
+    chosen = subset(pool, label_subset(pool, config.labels, config.run.seed))
+    if not len(chosen):
+        raise MisuseError(f"no labelled frame is left to train on: {len(labelled)} in all, {len(val)} set aside")
+    folder.note(data=fingerprint(chosen), labels=[record.id for record in chosen.records])
+    pretrained = None if config.init == "scratch" else load_statistics(config.init)
+    return LabelledData(chosen, val, pretrained or pixel_statistics(chosen))
+
+
+def start_from(model: nn.Module, config: FinetuneConfig, folder: RunFolder) -> None:
+    """Load the pre-trained encoder, if any, and keep the table of what matched."""
+    if config.init == "scratch":
+        return
+    table = initialise(model, config.init).table()
+    (folder.path / "init.txt").write_text(table + "\n")
+    say(table)
+
+
+def facts(config: FinetuneConfig) -> dict[str, object]:
+    """What `load_pretrained` and the Predictor need to know of the exported model."""
+    return {
+        "kind": "segmentation",
+        "model": config.model,
+        "kwargs": {"img_size": config.img_size},
+        "inference": {"mode": config.inference, "size": config.img_size},
+        "threshold": 0.5,
+        "labels": config.labels,
+        "init": "scratch" if config.init == "scratch" else "pre-trained",
+        "rasteriser": config.rasteriser,
+    }
+
+
+def predictor(model: nn.Module, config: FinetuneConfig) -> Predictor:
+    """The model as `vasomim predict` would use it."""
+    return Predictor(model, facts(config), device=str(device_of(model)), precision="fp32")
+
+
+def chosen_frames(dataset: FrameDataset, limit: int) -> list[int]:
+    """At most `limit` indices, evenly spaced."""
+    return sorted({round(i) for i in np.linspace(0, len(dataset) - 1, min(limit, len(dataset)))})
+
+
+def scores(predict: Predictor, val: FrameDataset) -> Mapping[str, float]:
+    """Mean per-image Dice and clDice at native size, of at most 50 frames."""
+    dice, cldice = [], []
+    for index in chosen_frames(val, VALIDATION_FRAMES):
+        sample = val[index]
+        assert sample.mask is not None
+        mask = predict.predict(sample.image).mask
+        dice.append(metrics.dice(mask, sample.mask))
+        cldice.append(metrics.cldice(mask, sample.mask))
+    return {"dice": float(np.mean(dice)), "cldice": float(np.mean(cldice))}
+
+
+def sheet(predict: Predictor, val: FrameDataset, rows: int = 6) -> str:
+    """Frame, label and prediction with its errors coloured, as an HTML picture."""
+    cells = []
+    for index in chosen_frames(val, rows):
+        sample = val[index]
+        assert sample.mask is not None
+        found = predict.predict(sample.image)
+        cells.append(
+            [
+                to_rgb(sample.image),
+                overlay(sample.image, sample.mask),
+                to_rgb(found.probability),
+                error_map(sample.image, found.mask, sample.mask),
+            ]
+        )
+    if not cells:
+        return "<p>No frame was set aside.</p>"
+    return html_figure(contact_sheet(cells, columns=["frame", "label", "probability", "errors"]))

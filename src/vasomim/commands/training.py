@@ -1,0 +1,141 @@
+"""What the training verbs share: opening the run, its data, the loop with a progress bar, and the export."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vasomim.build import Length, build_batches, build_crop, build_length, build_settings, build_trainer
+from vasomim.commands.console import progress_bar, warn
+from vasomim.config import CropConfig, FinetuneConfig, OptimConfig, PretrainConfig, RunConfig, SegmentorConfig, dump_config
+from vasomim.data.extraction import VesselStore, extract_folder
+from vasomim.data.open import open_frames
+from vasomim.data.samples import FrameDataset, subset, with_vessels
+from vasomim.data.splits import split_holdout
+from vasomim.data.statistics import pixel_statistics
+from vasomim.engine.fabric import build_fabric
+from vasomim.engine.loop import FitResult, fit
+from vasomim.engine.report import write_report
+from vasomim.engine.runs import RunFolder
+from vasomim.errors import DataError, MisuseError
+from vasomim.types import Progress
+
+TrainingConfig = SegmentorConfig | PretrainConfig | FinetuneConfig
+Validate = Callable[[nn.Module, Progress], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class UnlabelledData:
+    """Frames with their extracted anatomy, some held out."""
+
+    train: FrameDataset
+    held: FrameDataset
+    statistics: tuple[float, float]
+    """Mean and standard deviation of the pixels in [0, 1]."""
+
+
+@contextmanager
+def open_run(config: TrainingConfig, verb: str) -> Iterator[RunFolder]:
+    """The run folder of `config`, new or to be continued."""
+    facts = {"seed": config.run.seed, "device": config.run.device, "inputs": [str(path) for path in config.inputs]}
+    if isinstance(config, FinetuneConfig):
+        facts["rasteriser"] = config.rasteriser
+    with RunFolder.open(config.out, dump_config(config), verb, facts, identity=identity(config)) as run:
+        yield run
+
+
+def identity(config: TrainingConfig) -> str:
+    """The settings that make a run this run; where and how often it saves, logs and reads may change."""
+    return dump_config(dataclasses.replace(config, out=Path(), run=RunConfig(seed=config.run.seed)))
+
+
+def open_unlabelled(config: SegmentorConfig | PretrainConfig, run: RunFolder) -> UnlabelledData:
+    """Read frames without their labels, extract what anatomy is missing, hold some frames out."""
+    frames = open_frames(config.inputs)
+    store = vessel_store(config, frames)
+    usable = [index for index, record in enumerate(frames.records) if record in store]
+    if not usable:
+        raise DataError(f"none of the {len(frames)} frames has extracted vessels in {store.folder}; are they of other frames?")
+    if len(usable) < len(frames):
+        warn(f"{len(frames) - len(usable)} of {len(frames)} frames have no extracted vessels and are left out")
+    dataset = with_vessels(subset(frames, usable), store)
+    run.note(data=fingerprint(dataset))
+    train, held = split_holdout(dataset, config.holdout, config.run.seed)
+    if not train:
+        raise MisuseError(f"all {len(dataset)} frames are held out; give more frames or a holdout below {config.holdout}")
+    data = subset(dataset, train)
+    return UnlabelledData(data, subset(dataset, held), pixel_statistics(data))
+
+
+def vessel_store(config: SegmentorConfig | PretrainConfig, frames: FrameDataset) -> VesselStore:
+    """The folder of extracted anatomy named in `config`, or one made in the run folder."""
+    if config.vessels is not None:
+        return VesselStore(config.vessels)
+    out = config.out / "vessels"
+    with progress_bar("extracting vessels", len(frames)) as step:
+        summary = extract_folder(frames.records, out, method=config.extraction, progress=lambda: step(1))
+    for line in summary.failures:
+        warn(line)
+    return VesselStore(out)
+
+
+def fingerprint(dataset: FrameDataset) -> dict[str, object]:
+    """What identifies a data set in run.json: count, and a hash over ids and file sizes. No paths, no pixels."""
+    digest = hashlib.sha256()
+    for record in dataset.records:
+        digest.update(f"{record.id}\0{record.path.stat().st_size}\n".encode())
+    return {"frames": len(dataset), "sha256": digest.hexdigest()}
+
+
+def train(
+    task: nn.Module,
+    dataset: FrameDataset,
+    crop: CropConfig,
+    size: int,
+    optim: OptimConfig,
+    settings: RunConfig,
+    run: RunFolder,
+    validate: Validate | None,
+    *,
+    native: bool = False,
+) -> FitResult:
+    """Run the loop with a progress bar, from the newest checkpoint if there is one."""
+    length = build_length(optim, len(dataset))
+    optimizer, schedule = build_trainer(task, optim, length)
+    batches = build_batches(dataset, build_crop(crop, size, native=native), optim, settings, length)
+    fabric = build_fabric(settings.device, settings.precision)
+    with progress_bar(run.verb, length.steps, unit="step") as step:
+        done = 0
+
+        def on_step(at: int, logs: Mapping[str, float]) -> None:
+            nonlocal done
+            step(at - done, **{name: f"{value:.4g}" for name, value in logs.items() if name in SHOWN})
+            done = at
+
+        return fit(
+            fabric, task, optimizer, schedule, batches, run, build_settings(optim, settings, length), validate, on_step
+        )
+
+
+SHOWN = ("loss", "reconstruction", "consistency", "samples_per_second", "val/dice", "val/probe_r2")
+"""Logged values that the progress bar shows."""
+
+
+def finish(run: RunFolder, title: str, sections: list[tuple[str, str]]) -> None:
+    """Write report.html and close the books of the run."""
+    write_report(run.path, title, sections)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's weights live."""
+    return next(module.parameters()).device
+
+
+__all__ = ["Length", "UnlabelledData", "device_of", "finish", "open_run", "open_unlabelled", "train"]

@@ -1,0 +1,140 @@
+"""Validation during a run: losses, vessel probe and picture sheets of held-out frames, and segmentation scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from vasomim import metrics
+from vasomim.data.augment import CenterResize
+from vasomim.data.samples import FrameDataset
+from vasomim.losses import consistency_loss, reconstruction_loss
+from vasomim.ops.masking import random_mask
+from vasomim.ops.noise import counter_uniform
+from vasomim.tasks.pretraining import PretrainingTask
+from vasomim.tasks.probe import vessel_probe
+from vasomim.types import Progress
+from vasomim.images import contact_sheet, heat_overlay, mask_overlay, to_rgb
+
+BATCH = 16
+MASK_SEED = 20_250_814
+"""Validation masks depend on this and the frame alone, so that losses compare across epochs, runs and methods."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Whole frames at the training size, kept as bytes; a fixed number of them, so memory stays bounded."""
+
+    images: npt.NDArray[np.uint8]
+    """(N, S, S)"""
+    vessels: npt.NDArray[np.bool_]
+    """(N, S, S)"""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batches(self, device: torch.device) -> Iterator[dict[str, Tensor]]:
+        """Batches of `image` (B, 1, S, S) in [0, 1], `vessels` (B, S, S), `index` and `epoch` (B,)."""
+        for start in range(0, len(self), BATCH):
+            images = torch.from_numpy(self.images[start : start + BATCH]).to(device)
+            vessels = torch.from_numpy(self.vessels[start : start + BATCH]).to(device)
+            index = torch.arange(start, start + len(images), device=device)
+            yield {
+                "image": images.unsqueeze(1).float() / 255,
+                "vessels": vessels.float(),
+                "index": index,
+                "epoch": torch.zeros_like(index),
+            }
+
+
+def load_maps(dataset: FrameDataset, size: int, limit: int) -> Maps:
+    """At most `limit` whole frames of `dataset`, evenly spaced, at `size` x `size`; no anatomy reads as none."""
+    resize = CenterResize(size)
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(limit, len(dataset))).round().astype(int))
+    images = np.zeros((len(chosen), size, size), np.uint8)
+    vessels = np.zeros((len(chosen), size, size), bool)
+    for row, index in enumerate(chosen):
+        item = resize(dataset[int(index)])
+        images[row] = (item["image"][0].numpy() * 255).round().astype(np.uint8)
+        if "vessels" in item:
+            vessels[row] = item["vessels"].numpy() > 0.5
+    return Maps(images, vessels)
+
+
+@torch.no_grad()
+def pretraining_losses(task: PretrainingTask, maps: Maps, device: torch.device) -> dict[str, float]:
+    """Mean reconstruction and consistency loss of held-out frames under uniform masks."""
+    sums: dict[str, float] = {}
+    for batch in maps.batches(device):
+        images = batch["image"]
+        num_patches = (images.shape[-1] // task.mae.patch_size) ** 2
+        noise = counter_uniform(MASK_SEED, batch["epoch"], batch["index"], num_patches)
+        mask = random_mask(len(images), num_patches, task.plan.mask_ratio, noise=noise)
+        decoded = task.reconstruct(images, mask)
+        losses = {"reconstruction": reconstruction_loss(decoded.predictions, decoded.targets, mask)}
+        if task.segmentor is not None:
+            losses["consistency"] = consistency_loss(task.segmentor(decoded.images), task.segmentor(images))
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + float(value) * len(images)
+    return {name: total / len(maps) for name, total in sums.items()}
+
+
+def probe_score(task: PretrainingTask, fit: Maps, test: Maps, device: torch.device) -> float:
+    """R^2 of the vessel probe on the encoder's tokens."""
+
+    def tokens(images: Tensor) -> Tensor:
+        return task.mae.encoder.forward_features(task.mae.input_norm(images))[:, 1:]
+
+    fit_pairs = ((b["image"], b["vessels"]) for b in fit.batches(device))
+    test_pairs = ((b["image"], b["vessels"]) for b in test.batches(device))
+    return vessel_probe(tokens, fit_pairs, test_pairs, task.mae.patch_size)
+
+
+@torch.no_grad()
+def reconstruction_sheet(
+    task: PretrainingTask, maps: Maps, progress: Progress, device: torch.device, rows: int = 4
+) -> npt.NDArray[np.uint8]:
+    """A picture, one row a frame: frame, guidance, hidden patches, reconstruction, and what S sees in both."""
+    batch = {name: value[:rows] for name, value in next(maps.batches(device)).items()}
+    images = batch["image"]
+    seen = task.segmentor(images) if task.segmentor is not None else None
+    mask = task.draw_mask(batch, seen, progress)
+    decoded = task.reconstruct(images, mask)
+    again = task.segmentor(decoded.images) if task.segmentor is not None else None
+    guidance = task.guidance_map(batch, seen)
+    columns = ["frame", "guidance", "hidden patches", "reconstruction"]
+    sheet = []
+    for row in range(len(images)):
+        frame = images[row, 0].cpu().numpy()
+        cells = [
+            to_rgb(frame),
+            heat_overlay(frame, guidance[row].cpu().numpy()),
+            mask_overlay(frame, mask[row].cpu().numpy(), task.mae.patch_size),
+            to_rgb(decoded.images[row, 0].clamp(0, 1).cpu().numpy()),
+        ]
+        if seen is not None and again is not None:
+            cells += [to_rgb(x[row, 0].sigmoid().cpu().numpy()) for x in (seen, again)]
+        sheet.append(cells)
+    if seen is not None:
+        columns += ["S(frame)", "S(reconstruction)"]
+    return contact_sheet(sheet, columns=columns)
+
+
+@torch.no_grad()
+def segmentation_scores(
+    model: nn.Module, frames: Sequence[Tensor], targets: Sequence[npt.NDArray[np.bool_]], device: torch.device
+) -> Mapping[str, float]:
+    """Mean per-image Dice and clDice of frames (1, S, S) in [0, 1] against masks (S, S), threshold 0.5."""
+    dice, cldice = [], []
+    for start in range(0, len(frames), BATCH):
+        images = torch.stack(list(frames[start : start + BATCH])).to(device)
+        predictions = (model(images)[:, 0] > 0).cpu().numpy()
+        for prediction, target in zip(predictions, targets[start : start + BATCH], strict=True):
+            dice.append(metrics.dice(prediction, target))
+            cldice.append(metrics.cldice(prediction, target))
+    return {"dice": float(np.mean(dice)), "cldice": float(np.mean(cldice))}
