@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from vasomim.models.vit import VisionTransformer
 
 Builder = Callable[..., nn.Module]
 
-_VITS: dict[str, dict[str, int]] = {
+VITS: dict[str, dict[str, int]] = {
     "vit_tiny_patch16": {"patch_size": 16, "embed_dim": 192, "depth": 12, "num_heads": 3},
     "vit_small_patch16": {"patch_size": 16, "embed_dim": 384, "depth": 12, "num_heads": 6},
     "vit_base_patch16": {"patch_size": 16, "embed_dim": 768, "depth": 12, "num_heads": 12},
@@ -26,6 +26,7 @@ _VITS: dict[str, dict[str, int]] = {
     "vit_huge_patch14": {"patch_size": 14, "embed_dim": 1280, "depth": 32, "num_heads": 16},
     "vit_test": {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2},
 }
+"""Bare encoders; names and sizes of the literature."""
 
 _DECODERS: dict[str, dict[str, int]] = {
     # The published 512 x 8 decoder costs ten times a tiny encoder; from base upwards it is the published one.
@@ -39,24 +40,39 @@ _DECODERS: dict[str, dict[str, int]] = {
 
 _UNETS: dict[str, dict[str, Any]] = {"vit_test": {"widths": (8, 8, 16), "bottleneck": 16}}
 
+_MAE_ARGUMENTS = ("decoder_embed_dim", "decoder_depth", "decoder_num_heads", "mean", "std")
+_UNET_ARGUMENTS = ("num_classes", "widths", "bottleneck", "mean", "std")
+
 
 def _build_vit(name: str, in_chans: int, img_size: int, **kwargs: Any) -> VisionTransformer:
-    return VisionTransformer(**{**_VITS[name], "in_chans": in_chans, "img_size": img_size, **kwargs})
+    return VisionTransformer(**{**VITS[name], "in_chans": in_chans, "img_size": img_size, **kwargs})
 
 
-def _split_kwargs(kwargs: dict[str, Any], own: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split_kwargs(kwargs: Mapping[str, Any], own: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arguments of the wrapping model, and the rest, which are the encoder's."""
     return {k: v for k, v in kwargs.items() if k in own}, {k: v for k, v in kwargs.items() if k not in own}
 
 
+def encoder_arguments(name: str, kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and arguments of the bare encoder inside a model: mae_vit_x and vit_x_unet -> vit_x.
+
+    Raises:
+        MisuseError: if that model has no encoder.
+    """
+    bare = name.removeprefix("mae_").removesuffix("_unet")
+    if bare not in VITS:
+        raise MisuseError(f"{name} has no ViT encoder; choose a mae_* model, a *_unet model or a bare vit_*")
+    return bare, _split_kwargs(kwargs, (*_MAE_ARGUMENTS, *_UNET_ARGUMENTS))[1]
+
+
 def _build_mae(name: str, in_chans: int, img_size: int, **kwargs: Any) -> MaskedAutoencoder:
-    own, rest = _split_kwargs(kwargs, ("decoder_embed_dim", "decoder_depth", "decoder_num_heads", "mean", "std"))
+    own, rest = _split_kwargs(kwargs, _MAE_ARGUMENTS)
     encoder = _build_vit(name, in_chans, img_size, fixed_positions=True, **rest)
     return MaskedAutoencoder(encoder, **{**_DECODERS[name], **own})
 
 
 def _build_unet(name: str, in_chans: int, img_size: int, **kwargs: Any) -> SegmentationModel:
-    own, rest = _split_kwargs(kwargs, ("num_classes", "widths", "bottleneck", "mean", "std"))
+    own, rest = _split_kwargs(kwargs, _UNET_ARGUMENTS)
     return SegmentationModel(_build_vit(name, in_chans, img_size, **rest), **{**_UNETS.get(name, {}), **own})
 
 
@@ -65,9 +81,9 @@ def _build_unext(widths: tuple[int, ...], in_chans: int, img_size: int, **kwargs
 
 
 MODELS: dict[str, Builder] = {
-    **{name: partial(_build_vit, name) for name in _VITS},
-    **{f"mae_{name}": partial(_build_mae, name) for name in _VITS},
-    **{f"{name}_unet": partial(_build_unet, name) for name in _VITS},
+    **{name: partial(_build_vit, name) for name in VITS},
+    **{f"mae_{name}": partial(_build_mae, name) for name in VITS},
+    **{f"{name}_unet": partial(_build_unet, name) for name in VITS},
     "unext_s": partial(_build_unext, (8, 16, 32, 64, 128)),
     "unext_test": partial(_build_unext, (4, 6, 8, 12, 16)),
 }
