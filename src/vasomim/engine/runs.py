@@ -1,0 +1,307 @@
+"""The folder of a run: its settings, its facts, its metrics; one run a folder, one writer at a time."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any, Self
+
+from vasomim._version import __version__
+from vasomim.errors import MisuseError, VasomimError
+
+_FORMAT = 1
+
+
+class RunFolder:
+    """An open run folder. Use it as a context manager, so that the lock goes and the end is noted."""
+
+    def __init__(self, path: Path, verb: str, record: dict[str, Any], lock: IO[str] | None) -> None:
+        """Hold an opened folder; callers take `RunFolder.open`."""
+        self.path = path
+        self.verb = verb
+        self.record = record
+        """What run.json holds."""
+        self._lock = lock
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        config_text: str,
+        verb: str,
+        facts: Mapping[str, Any],
+        *,
+        identity: str | None = None,
+        writer: bool = True,
+    ) -> RunFolder:
+        """Create the run folder, or reopen it to go on with the same run.
+
+        A folder in which a run was begun but nothing was trained yet is taken over by the new settings.
+
+        Args:
+            path: the folder; made where it is missing.
+            config_text: the resolved settings, written to config.yaml.
+            verb: the command, such as `pretrain`.
+            facts: what else run.json should tell: seed, device, inputs, rasteriser.
+            identity: text of the settings that make this run this run; those left out of it may change when it is
+                continued. All settings count where it is None.
+            writer: False on every process but the first: nothing is locked or written.
+
+        Raises:
+            MisuseError: the folder holds something else, another run, or a run that another process is writing.
+            VasomimError: the folder cannot be written.
+        """
+        identity = config_text if identity is None else identity
+        with _writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+        lock = _acquire(path) if writer else None
+        try:
+            record = _adopt(path, verb, identity)
+            record["identity"] = identity
+            record["facts"] = {**record.get("facts", {}), **facts}
+            if writer:
+                record.setdefault("sessions", []).append(_session())
+                (path / "metrics.jsonl").touch()
+                _write_text(path / "config.yaml", config_text)
+            run = cls(path, verb, record, lock)
+            run._save_record()
+        except BaseException:
+            _release(lock)
+            raise
+        return run
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def export(self) -> Path:
+        """Folder of the exported weights."""
+        return self.path / "export"
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes the folder."""
+        return self._lock is not None
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to run.json.
+
+        Raises:
+            MisuseError: the fact `data` (the data's fingerprint) is not that of the training so far.
+        """
+        known = self.record["facts"].get("data")
+        if "data" in facts and known is not None and _plain(facts["data"]) != known and _trained(self.path):
+            raise MisuseError(
+                f"the frames are not those that the run in {self.path} began with (recorded {_short(known)}, now "
+                f"{_short(_plain(facts['data']))}); bring them back, or start a new run with another --out"
+            )
+        self.record["facts"].update(_plain(facts))
+        self._save_record()
+
+    def append(self, values: Mapping[str, Any]) -> None:
+        """Add one line to metrics.jsonl; numbers that are not finite become null.
+
+        Raises:
+            VasomimError: it cannot be written.
+        """
+        if not self.writes:
+            return
+        with _writing(self.path / "metrics.jsonl"), (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_plain(values)) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; a last line cut off by a crash is left out."""
+        path = self.path / "metrics.jsonl"
+        return list(_whole_lines(path)) if path.exists() else []
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drop the lines after `step`: the run goes on from there and will write them again.
+
+        Raises:
+            VasomimError: it cannot be written.
+        """
+        if not self.writes:
+            return
+        lines = self.metrics()
+        kept = [line for line in lines if line.get("step", 0) <= step]
+        _write_text(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+
+    def close(self, outcome: str = "finished") -> None:
+        """Note how this session ended and let go of the folder. Closing twice is harmless."""
+        if self._lock is None:
+            return
+        self.record["sessions"][-1].update(ended=_now(), outcome=outcome)
+        try:
+            self._save_record()
+        finally:
+            _release(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        """The open folder itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Close, with the error's name as the outcome if there was one."""
+        self.close("finished" if kind is None else kind.__name__)
+
+    def _save_record(self) -> None:
+        if self.writes:
+            _write_text(self.path / "run.json", json.dumps(_plain(self.record), indent=2) + "\n")
+
+
+def _adopt(path: Path, verb: str, identity: str) -> dict[str, Any]:
+    """What run.json says of the run to go on with, or a fresh record for a folder that is free."""
+    fresh: dict[str, Any] = {"format_version": _FORMAT, "verb": verb, "versions": versions(), "git": git_commit()}
+    contents = [entry.name for entry in path.iterdir() if not entry.name.startswith(".")]
+    if not contents:
+        return fresh
+    try:
+        record = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        there, identity_there = str(record["verb"]), str(record["identity"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise MisuseError(
+            f"{path} is not empty and holds no run that could be continued (no valid run.json beside "
+            f"{', '.join(sorted(contents)[:3])}); choose another --out, or empty it"
+        ) from None
+    if there == verb and identity_there == identity:
+        return {**record, "versions": versions(), "git": git_commit()}
+    if not _trained(path):
+        (path / "metrics.jsonl").unlink(missing_ok=True)
+        return fresh
+    why = f"a `{there}` run" if there != verb else f"another run: {_differences(identity_there, identity)}"
+    raise MisuseError(f"{path} holds {why}; choose another --out, or delete the folder to start again")
+
+
+def _trained(path: Path) -> bool:
+    """Whether anything would be lost if the folder were started over."""
+    return any((path / "checkpoints").glob("*.pt")) or any((path / "export").glob("*"))
+
+
+def _differences(there: str, now: str, limit: int = 3) -> str:
+    """The first settings that differ, as `there: "lr: 0.1", now: "lr: 0.2"`."""
+    changed = [line for line in difflib.ndiff(there.splitlines(), now.splitlines()) if line[:2] in ("- ", "+ ")]
+    parts = {"- ": "there", "+ ": "now"}
+    shown = ", ".join(f'{parts[line[:2]]} "{line[2:].strip()}"' for line in changed[: 2 * limit])
+    return shown + (f" and {len(changed) - 2 * limit} more lines" if len(changed) > 2 * limit else "")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    found = {"vasomim": __version__, "python": platform.python_version()}
+    for name in ("torch", "numpy", "opencv-python-headless", "scikit-image", "lightning-fabric"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> dict[str, Any] | None:
+    """Commit of the checkout this package runs from and whether files changed since; None where it is installed."""
+    here = Path(__file__)
+    git = ["git", "-C", str(here.parent)]
+    try:
+        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], check=True, capture_output=True, timeout=10)
+        head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True, timeout=10)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], check=True, capture_output=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": head.stdout.strip(), "changed": bool(changed.stdout.strip())}
+
+
+def _session() -> dict[str, Any]:
+    return {"started": _now(), "command": sys.argv, "platform": platform.platform()}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _plain(value: Any) -> Any:
+    """Values that JSON knows: paths as text, numbers that are not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, (str, int, bool, type(None))) else str(value)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    with _writing(path):
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+class _writing:  # noqa: N801 - reads as a statement
+    """Turns an OSError inside the block into one line that names the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise VasomimError(
+                f"cannot write {self.path}: {error.strerror or error}; free space or mend the permissions, then run "
+                "the same command again"
+            ) from error
+
+
+def _acquire(path: Path) -> IO[str]:
+    """Lock the folder for this process. The system drops the lock when the process ends, however it ends."""
+    with _writing(path / ".lock"):
+        file = (path / ".lock").open("a", encoding="utf-8")
+    if sys.platform == "win32":
+        return file
+    import fcntl
+
+    try:
+        # A POSIX lock, for data workers must not inherit it: one left behind would keep the folder shut.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise MisuseError(
+            f"another process is writing {path}; wait for it to end, stop it, or choose another --out"
+        ) from None
+    return file
+
+
+def _release(lock: IO[str] | None) -> None:
+    if lock is not None:
+        lock.close()
