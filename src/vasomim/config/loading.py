@@ -147,6 +147,8 @@ def _read_text(path: Path) -> str:
 
 
 def _one_line(problem: yaml.YAMLError) -> str:
+    if isinstance(problem, yaml.MarkedYAMLError) and problem.problem_mark is not None:
+        return f"line {problem.problem_mark.line + 1}, column {problem.problem_mark.column + 1}: {problem.problem}"
     return " ".join(str(problem).split())
 
 
