@@ -1,0 +1,210 @@
+"""ARCADE's official layout: images/ beside annotations/*.json with COCO polygons."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vasomim.data.frames import read_frame
+from vasomim.data.listing import check_size, make_records, natural_key, require_layout, some
+from vasomim.data.polygons import Polygon, rasterise, rasterise_classes, rasteriser_named
+from vasomim.errors import DataError
+from vasomim.types import Box, Record, Sample
+
+STENOSIS = 26
+"""Category of stenoses; 1 to 25 are the SYNTAX segments of the vessel tree."""
+
+_log = logging.getLogger(__name__)
+
+__all__ = ["ArcadeDataset", "is_arcade_folder", "rasterise"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Annotated:
+    """What the annotation file says of one frame."""
+
+    file_name: str
+    shape: tuple[int, int]
+    segments: tuple[tuple[int, Polygon], ...]
+    stenoses: tuple[Polygon, ...]
+
+
+class ArcadeDataset:
+    """Frames with the polygons of one annotation file, in natural order of file names.
+
+    Where the file outlines vessel segments, `mask` is their union and `classes` their category (1-25; where two
+    overlap, the later one). Where it outlines stenoses alone, mask and classes are None. Outlined stenoses become
+    boxes. Annotations are found by image and position, never by their id, which the official files repeat.
+    """
+
+    def __init__(self, root: Path | str, rasteriser: str = "arcade-official") -> None:
+        """Read and check the annotation file; no pixel is read.
+
+        Args:
+            root: folder that holds images/ and annotations/.
+            rasteriser: how polygons are filled, see `vasomim.data.polygons.rasterise`.
+
+        Raises:
+            MisuseError: missing folder, another layout (sub-folders of this layout are named), unknown rasteriser.
+            DataError: a broken annotation file, unknown image ids or categories, listed frames that are missing.
+        """
+        self.root = require_layout(Path(root), is_arcade_folder, "images/ and annotations/*.json")
+        rasteriser_named(rasteriser)
+        self.rasteriser = rasteriser
+        file = _annotation_file(self.root)
+        self._frames = sorted(_read_annotations(file), key=lambda frame: natural_key(frame.file_name))
+        images = self.root / "images"
+        _check_files(images, [frame.file_name for frame in self._frames], file)
+        self.records: Sequence[Record] = make_records(
+            [images / frame.file_name for frame in self._frames], images, self.root
+        )
+        self.has_vessels = any(frame.segments for frame in self._frames)
+        """Whether any vessel segment is outlined, so that samples have masks."""
+        _warn_about(self._frames, file, self.has_vessels)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Sample:
+        record, frame = self.records[index], self._frames[index]
+        image = read_frame(record.path)
+        check_size(image.shape, frame.shape, record.path, "its entry in the annotation file")
+        boxes = tuple(_box_around(polygon) for polygon in frame.stenoses)
+        if not self.has_vessels:
+            return Sample(record, image, boxes=boxes)
+        classes = rasterise_classes(frame.segments, frame.shape, self.rasteriser)
+        return Sample(record, image, mask=classes > 0, classes=classes, boxes=boxes)
+
+
+def is_arcade_folder(root: Path) -> bool:
+    """Whether `root` has images/ and a JSON file in annotations/."""
+    return (root / "images").is_dir() and any((root / "annotations").glob("*.json"))
+
+
+def _annotation_file(root: Path) -> Path:
+    files = sorted(path for path in (root / "annotations").glob("*.json") if not path.name.startswith("."))
+    if len(files) != 1:
+        names = ", ".join(path.name for path in files) or "none"
+        raise DataError(
+            f"{root / 'annotations'} must hold one JSON file, found {names}; keep the one that belongs here"
+        )
+    return files[0]
+
+
+def _read_annotations(path: Path) -> list[_Annotated]:
+    """All frames of an annotation file, those without annotation included.
+
+    Raises:
+        DataError: not JSON, keys missing, repeated or unknown image ids, unknown categories, no polygons.
+    """
+    content = _read_json(path)
+    try:
+        images = {image["id"]: image for image in content["images"]}
+        kinds = {category["id"]: str(category.get("name", "")) for category in content.get("categories", [])}
+        _check_ids(content, images, path)
+        parts: dict[Any, list[tuple[int, Polygon]]] = {image_id: [] for image_id in images}
+        for position, annotation in enumerate(content["annotations"]):
+            label = _category(annotation["category_id"], kinds, path)
+            outlines = _outlines(annotation.get("segmentation"), f"{path}, annotation number {position}")
+            parts[annotation["image_id"]] += [(label, outline) for outline in outlines]
+        return [_annotated(image, parts[image_id]) for image_id, image in images.items()]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is no COCO file: {type(error).__name__} {error}; take the official file") from error
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}; copy it again from its source") from error
+    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
+        raise DataError(
+            f"{path} is no COCO file: need images, annotations and categories at its top; take the official file"
+        )
+    return content
+
+
+def _check_ids(content: Mapping[str, Any], images: Mapping[Any, Any], path: Path) -> None:
+    if not images:
+        raise DataError(f"{path} lists no image; take the official file")
+    for key in ("id", "file_name"):
+        repeated = [str(value) for value, n in Counter(image[key] for image in content["images"]).items() if n > 1]
+        if repeated:
+            raise DataError(f"{path} lists {len(repeated)} image(s) twice by {key}: {some(repeated)}; keep one of each")
+    unknown = {str(a["image_id"]) for a in content["annotations"] if a["image_id"] not in images}
+    if unknown:
+        raise DataError(
+            f"{path} annotates {len(unknown)} image id(s) that it does not list: {some(unknown)}; "
+            "add them to its images or remove their annotations"
+        )
+
+
+def _category(label: int, kinds: Mapping[int, str], path: Path) -> int:
+    """The category, 1 to 25 for vessel segments; stenoses by their name, or by their number where no name is given."""
+    if kinds.get(label, "").lower() == "stenosis" or (label == STENOSIS and not kinds.get(label)):
+        return STENOSIS
+    if not isinstance(label, int) or not 1 <= label < STENOSIS:
+        raise DataError(f"{path} uses category {label}; need 1 to 25 (vessel segments) or {STENOSIS} (stenosis)")
+    return label
+
+
+def _outlines(segmentation: Any, where: str) -> list[Polygon]:
+    if not isinstance(segmentation, list):
+        raise DataError(f"{where}: no polygons; need lists of x, y, not run lengths: convert them")
+    outlines = [np.asarray(part, np.float64) for part in segmentation]
+    for outline in outlines:
+        if outline.ndim != 1 or len(outline) < 6 or len(outline) % 2 or not np.isfinite(outline).all():
+            raise DataError(f"{where}: {len(outline)} numbers are no polygon; need at least 3 finite pairs of x, y")
+    return [outline.reshape(-1, 2) for outline in outlines]
+
+
+def _annotated(image: Mapping[str, Any], parts: Sequence[tuple[int, Polygon]]) -> _Annotated:
+    return _Annotated(
+        str(image["file_name"]),
+        (int(image["height"]), int(image["width"])),
+        tuple(part for part in parts if part[0] != STENOSIS),
+        tuple(outline for label, outline in parts if label == STENOSIS),
+    )
+
+
+def _check_files(images: Path, names: Sequence[str], file: Path) -> None:
+    missing = [name for name in names if not (images / name).is_file()]
+    if missing:
+        raise DataError(
+            f"{file} lists {len(missing)} of {len(names)} image(s) that are not in {images}: {some(missing)}; "
+            "copy them there or remove their entries"
+        )
+
+
+def _warn_about(frames: Sequence[_Annotated], file: Path, has_vessels: bool) -> None:
+    """Log, once a file, what is odd but usable."""
+    outside = sum(_reaches_out(outline, frame.shape) for frame in frames for outline in _all_outlines(frame))
+    if outside:
+        _log.warning("%s: %d polygon(s) reach outside of their frame and are cut at its border", file, outside)
+    bare = [frame.file_name for frame in frames if not (frame.segments if has_vessels else frame.stenoses)]
+    if bare:
+        kept = "an empty mask" if has_vessels else "no box"
+        _log.warning("%s: %d frame(s) without label are kept with %s: %s", file, len(bare), kept, some(bare))
+
+
+def _all_outlines(frame: _Annotated) -> list[Polygon]:
+    return [outline for _, outline in frame.segments] + list(frame.stenoses)
+
+
+def _reaches_out(outline: Polygon, shape: tuple[int, int]) -> bool:
+    height, width = shape
+    return bool((outline < 0).any() or (outline > (width, height)).any())
+
+
+def _box_around(outline: Polygon) -> Box:
+    (x0, y0), (x1, y1) = outline.min(0).tolist(), outline.max(0).tolist()
+    return Box(x0, y0, x1, y1)

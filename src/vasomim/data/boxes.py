@@ -1,0 +1,123 @@
+"""Frames with boxes by patient: images/ beside a boxes.csv, as in the data set of Danilov et al."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vasomim.data.frames import read_frame
+from vasomim.data.listing import list_frames, make_records, no_frame, require_layout, some
+from vasomim.errors import DataError
+from vasomim.types import Box, Record, Sample
+
+TABLE = "boxes.csv"
+CORNERS = ("x0", "y0", "x1", "y1")
+
+
+@dataclass(frozen=True, slots=True)
+class FrameNote:
+    """What the table says of one frame."""
+
+    patient: str | None
+    boxes: tuple[Box, ...]
+
+
+class BoxesDataset:
+    """Frames below images/ with stenosis boxes and patient from boxes.csv; there is no vessel mask.
+
+    Ids are paths below images/ without suffix. A frame without a row has no box and no patient.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        """Read the table and list the frames; no pixel is read.
+
+        Raises:
+            MisuseError: missing folder, another layout, or no frame.
+            DataError: a broken table, or rows for frames that are not there.
+        """
+        root = require_layout(Path(root), is_boxes_folder, f"images/ and {TABLE}")
+        frames = root / "images"
+        self._notes = read_boxes(root / TABLE)
+        records = make_records(list_frames(frames), frames, root)
+        if not records:
+            raise no_frame(frames)
+        missing = set(self._notes) - {_name(record, frames) for record in records}
+        if missing:
+            raise DataError(
+                f"{root / TABLE} names {len(missing)} frame(s) that are not in {frames}: {some(missing)}; "
+                "add them or remove their rows"
+            )
+        self.records: Sequence[Record] = with_patients(records, frames, self._notes)
+        self._frames = frames
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Sample:
+        record = self.records[index]
+        note = self._notes.get(_name(record, self._frames))
+        return Sample(record, read_frame(record.path), boxes=note.boxes if note else ())
+
+
+def is_boxes_folder(root: Path) -> bool:
+    """Whether `root` has images/ and boxes.csv."""
+    return (root / "images").is_dir() and (root / TABLE).is_file()
+
+
+def with_patients(records: Sequence[Record], frames: Path, notes: Mapping[str, FrameNote]) -> list[Record]:
+    """The records with the patients of `notes`, whose keys are paths below the folder `frames`."""
+    found = [notes.get(_name(record, frames)) for record in records]
+    return [
+        dataclasses.replace(record, patient=note.patient) if note else record
+        for record, note in zip(records, found, strict=True)
+    ]
+
+
+def read_boxes(path: Path) -> dict[str, FrameNote]:
+    """Patients and boxes by file name, from a table with a header and columns file, x0, y0, x1, y1 (pixels), patient.
+
+    A frame may have several rows; a row without coordinates adds no box. The column patient may be missing. Other
+    columns are ignored.
+
+    Raises:
+        DataError: unreadable, columns missing, coordinates that are no box, or two patients for one frame; the line
+            is named.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = {"file", *CORNERS} - set(reader.fieldnames or ())
+            if missing:
+                raise DataError(f"{path} lacks the column(s) {', '.join(sorted(missing))}; name them in its first line")
+            rows = [(f"{path}, line {reader.line_num}", row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {path}: {error}; save it as a comma-separated UTF-8 table") from error
+    notes: dict[str, FrameNote] = {}
+    for where, row in rows:
+        name, patient = row["file"], row.get("patient") or None
+        before = notes.get(name, FrameNote(patient, ()))
+        if before.patient != patient:
+            raise DataError(f"{where}: {name} belongs to patient {before.patient} above and {patient} here; keep one")
+        notes[name] = FrameNote(patient, before.boxes + _box(row, where))
+    return notes
+
+
+def _box(row: Mapping[str, str | None], where: str) -> tuple[Box, ...]:
+    cells = [(row[corner] or "").strip() for corner in CORNERS]
+    if not any(cells):
+        return ()
+    try:
+        x0, y0, x1, y1 = (float(cell) for cell in cells)
+    except ValueError:
+        x0 = y0 = x1 = y1 = math.nan
+    if not (x0 < x1 and y0 < y1 and math.isfinite(x0 + y0 + x1 + y1)):
+        raise DataError(f"{where}: {', '.join(cells)} is no box; need numbers x0 < x1 and y0 < y1")
+    return (Box(x0, y0, x1, y1),)
+
+
+def _name(record: Record, frames: Path) -> str:
+    return record.path.relative_to(frames).as_posix()

@@ -1,0 +1,129 @@
+"""Finding frames on disk: which files, in which order, under which ids. No pixel is read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from vasomim.data.frames import FRAME_SUFFIXES
+from vasomim.errors import DataError, MisuseError
+from vasomim.types import Record
+
+Enter = Callable[[Path], Path | None]
+"""What to list in place of a folder: itself, a folder in it, or nothing."""
+
+
+def list_frames(root: Path, enter: Enter = lambda folder: folder) -> list[Path]:
+    """Frame files of a folder and its sub-folders, in natural order, files before folders; a file stands for itself.
+
+    Hidden files and folders are left out. Links are followed, loops of links are not.
+
+    Raises:
+        MisuseError: there is no such file or folder.
+        DataError: a folder cannot be listed.
+    """
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise MisuseError(f"no such file or folder: {root}")
+    return list(_walk(root, enter, set()))
+
+
+def _walk(folder: Path, enter: Enter, seen: set[str]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    inner = []
+    for entry in _entries(folder):
+        if entry.is_dir():
+            inner.append(folder / entry.name)
+        elif Path(entry.name).suffix.lower() in FRAME_SUFFIXES:
+            yield folder / entry.name
+    for path in inner:
+        chosen = enter(path)
+        if chosen is not None:
+            yield from _walk(chosen, enter, seen)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            shown = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"cannot list {folder}: {error.strerror}; check its permissions") from error
+    return sorted(shown, key=lambda entry: natural_key(entry.name))
+
+
+def natural_key(text: str) -> tuple[list[str | int], str]:
+    """Sort key in which numbers count as numbers: frame_2 before frame_10."""
+    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"([0-9]+)", text))], text
+
+
+def make_records(paths: Iterable[Path], base: Path, source: Path) -> list[Record]:
+    """Records in the order of `paths`.
+
+    An id is the path below `base` without suffix, POSIX style; frames that differ by their suffix alone keep it.
+    """
+    names = [PurePosixPath(path.relative_to(base).as_posix()) for path in paths]
+    stems = Counter(name.with_suffix("") for name in names)
+    return [
+        Record(str(name if stems[name.with_suffix("")] > 1 else name.with_suffix("")), base / name, None, str(source))
+        for name in names
+    ]
+
+
+def holds_frames(folder: Path) -> bool:
+    """Whether there is a frame in the folder or below it."""
+    return folder.is_dir() and next(_walk(folder, lambda inner: inner, set()), None) is not None
+
+
+def require_layout(root: Path, fits: Callable[[Path], bool], wanted: str) -> Path:
+    """The folder itself if it has the wanted layout.
+
+    Raises:
+        MisuseError: missing, not a folder, or another layout; sub-folders that have it are named, so that nobody
+            trains on a validation set merged in unseen.
+    """
+    if not root.exists():
+        raise MisuseError(f"no such folder: {root}")
+    if not root.is_dir():
+        raise MisuseError(f"{root} is a file; need a folder with {wanted}")
+    if fits(root):
+        return root
+    inner = [str(folder) for folder in _sub_folders(root, 3) if fits(folder)]
+    if inner:
+        raise MisuseError(f"{root} is no labelled set itself but holds some; name those you mean: {', '.join(inner)}")
+    raise MisuseError(f"{root} is no labelled set; need a folder with {wanted}")
+
+
+def _sub_folders(root: Path, depth: int) -> Iterator[Path]:
+    for entry in _entries(root):
+        if entry.is_dir():
+            yield root / entry.name
+            if depth > 1:
+                yield from _sub_folders(root / entry.name, depth - 1)
+
+
+def check_size(frame: tuple[int, ...], other: tuple[int, ...], path: Path, what: str) -> None:
+    """Raise DataError unless the frame at `path` and `what` have the same (H, W)."""
+    if frame != other:
+        raise DataError(
+            f"{path} is {frame[1]} x {frame[0]} pixels but {what} is {other[1]} x {other[0]}; "
+            "they must be equal: pair them anew or make one again from the other"
+        )
+
+
+def no_frame(folder: Path) -> MisuseError:
+    """The error for a folder without any frame."""
+    return MisuseError(f"no frame in {folder}; need files of type {' '.join(sorted(s[1:] for s in FRAME_SUFFIXES))}")
+
+
+def some(names: Iterable[str], limit: int = 5) -> str:
+    """The first few names and how many more, for messages."""
+    listed = sorted(names, key=natural_key)
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more

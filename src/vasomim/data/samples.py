@@ -1,0 +1,128 @@
+"""What a set of frames is, and how sets are cut, joined and enriched without reading a pixel."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Protocol
+
+from vasomim.errors import DataError, MisuseError
+from vasomim.types import BoolImage, Record, Sample
+
+
+class FrameDataset(Protocol):
+    """Frames by index. Records are at hand; pixels are read when a sample is asked for, and not kept."""
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """What is known of each frame, in order; ids are unique."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+class VesselSource(Protocol):
+    """Where extracted anatomy comes from."""
+
+    def load(self, record: Record) -> BoolImage:
+        """bool (H, W) at the frame's native size."""
+
+
+def subset(dataset: FrameDataset, indices: Sequence[int]) -> FrameDataset:
+    """The frames at `indices`, in that order."""
+    return _Subset(dataset, [int(index) for index in indices])
+
+
+def concatenate(datasets: Sequence[FrameDataset]) -> FrameDataset:
+    """All frames of several sets, in order.
+
+    Where an id occurs in two sets, every id gets its set's root folder in front: as many of the root's last parts as
+    are needed to tell the roots apart (`syntax/train/1`, `stenosis/train/1`). Otherwise ids stay as they are.
+
+    Raises:
+        MisuseError: no set, or the same root twice, so that no prefix tells the frames apart.
+    """
+    if not datasets:
+        raise MisuseError("got no frames; name at least one folder")
+    if len(datasets) == 1:
+        return datasets[0]
+    counts = Counter(record.id for dataset in datasets for record in dataset.records)
+    if all(count == 1 for count in counts.values()):
+        return _Concatenation(datasets, [record for dataset in datasets for record in dataset.records])
+    prefixes = _distinct_tails([_root(dataset) for dataset in datasets])
+    records = [
+        dataclasses.replace(record, id=f"{prefix}/{record.id}")
+        for prefix, dataset in zip(prefixes, datasets, strict=True)
+        for record in dataset.records
+    ]
+    return _Concatenation(datasets, records)
+
+
+def with_vessels(dataset: FrameDataset, store: VesselSource) -> FrameDataset:
+    """The same frames with `Sample.vessels` read from `store`."""
+    return _WithVessels(dataset, store)
+
+
+def _root(dataset: FrameDataset) -> str:
+    return dataset.records[0].source if len(dataset.records) else ""
+
+
+def _distinct_tails(roots: Sequence[str]) -> list[str]:
+    """The shortest equal number of last path parts that tells all roots apart."""
+    parts = [PurePath(root).parts for root in roots]
+    for length in range(1, max(map(len, parts)) + 1):
+        tails = ["/".join(part.strip("/\\:") for part in path[-length:]).strip("/") for path in parts]
+        if len(set(tails)) == len(roots):
+            return tails
+    raise MisuseError(f"the same frames are given twice, below {', '.join(sorted(set(roots)))}; name each folder once")
+
+
+class _Subset:
+    def __init__(self, dataset: FrameDataset, indices: list[int]) -> None:
+        self.dataset, self.indices = dataset, indices
+        self.records: Sequence[Record] = [dataset.records[index] for index in indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.dataset[self.indices[index]]
+
+
+class _Concatenation:
+    def __init__(self, datasets: Sequence[FrameDataset], records: Sequence[Record]) -> None:
+        self.datasets, self.records = list(datasets), records
+        self.where = [(part, index) for part, dataset in enumerate(datasets) for index in range(len(dataset))]
+
+    def __len__(self) -> int:
+        return len(self.where)
+
+    def __getitem__(self, index: int) -> Sample:
+        part, inner = self.where[index]
+        return dataclasses.replace(self.datasets[part][inner], record=self.records[index])
+
+
+class _WithVessels:
+    def __init__(self, dataset: FrameDataset, store: VesselSource) -> None:
+        self.dataset, self.store = dataset, store
+        self.records = dataset.records
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.dataset[index]
+        vessels = self.store.load(sample.record)
+        if vessels.shape != sample.image.shape:
+            raise DataError(
+                f"frame {sample.record.id} is {_size(sample.image.shape)} but its extracted vessels are "
+                f"{_size(vessels.shape)}; extract them again from these frames"
+            )
+        return dataclasses.replace(sample, vessels=vessels)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]} x {shape[0]} pixels"
