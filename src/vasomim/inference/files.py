@@ -1,0 +1,225 @@
+"""Many frames to a folder of masks: read ahead, predicted in batches, written behind, resumable."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from vasomim.data.samples import FrameDataset, subset
+from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
+from vasomim.inference.predictor import Predictor
+from vasomim.inference.writers import Parts, PredictionFolder
+from vasomim.types import FloatImage, Prediction, Record
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+_THREADS = 4
+"""Readers and writers; decoding and encoding run outside Python's lock."""
+
+
+@dataclass(frozen=True)
+class PredictionSummary:
+    """How a call ended."""
+
+    frames: int
+    """Frames asked for."""
+    predicted: int
+    """Frames predicted by this call."""
+    skipped: int
+    """Frames that an earlier call had done."""
+    failures: tuple[str, ...]
+    """One line a frame that could not be used."""
+    vessel_share: float | None
+    """Mean share of vessel pixels over all frames that are done, None where there is none."""
+    seconds: float | None
+    """Mean seconds a frame predicted by this call took, reading and writing aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One frame on its way."""
+
+    record: Record
+    source: str = ""
+    """Hash of its file."""
+    image: FloatImage | None = None
+    """None where the frame is done already or cannot be used."""
+    prediction: Prediction | None = None
+    error: str | None = None
+
+
+def outside(dataset: FrameDataset, folder: Path) -> FrameDataset:
+    """The frames that do not lie in `folder`, so that a second call does not take its own pictures for frames.
+
+    Raises:
+        MisuseError: none is left.
+    """
+    inner = folder.resolve()
+    kept = [k for k, record in enumerate(dataset.records) if inner not in record.path.resolve().parents]
+    if not kept:
+        raise MisuseError(f"all frames lie in {folder} itself; name the folder of the frames, or another --out")
+    return dataset if len(kept) == len(dataset) else subset(dataset, kept)
+
+
+def predict_files(
+    predictor: Predictor,
+    dataset: FrameDataset,
+    out: Path,
+    *,
+    overlays: bool = True,
+    probability: bool = True,
+    progress: Callable[[], object] = lambda: None,
+    warn: Callable[[str], object] = lambda _: None,
+) -> PredictionSummary:
+    """Write OUT/masks/<id>.png (0/255), OUT/overlays/, OUT/probability/ (16 bit, 65535 = 1) at native size.
+
+    A frame whose file, weights and settings are unchanged since an earlier call is skipped. A frame that cannot be
+    used is reported and the others are done. Pixels of a few batches are held at a time, however many frames there are.
+
+    Args:
+        predictor: what segments.
+        dataset: frames; their ids name the pictures, folders included.
+        out: folder, new or made by an earlier call with the same weights and settings.
+        overlays: write OUT/overlays/.
+        probability: write OUT/probability/.
+        progress: called once a finished frame.
+        warn: called with one line for each frame that cannot be used or needs attention.
+
+    Raises:
+        MisuseError: repeated ids, or `out` holds something else.
+        VasomimError: nothing more can be written, or memory ran out; what is done stays.
+        Interrupted: stopped by Ctrl-C; what is written stays.
+    """
+    _check_ids(dataset)
+    identity = {"weights": {"name": predictor.name, "hash": predictor.fingerprint()}, "settings": predictor.settings()}
+    folder = PredictionFolder(out, identity, Parts(overlays=overlays, probability=probability))
+    folder.save()
+    counts: Counter[str] = Counter()
+    seconds, failures = 0.0, []
+    try:
+        for item in _finished(predictor, dataset, folder):
+            counts[_account(item, folder, warn)] += 1
+            if item.error is not None:
+                failures.append(item.error)
+            elif item.prediction is not None:
+                seconds += item.prediction.meta["seconds"]
+            progress()
+    except KeyboardInterrupt as stop:
+        done = counts["predicted"] + counts["skipped"]
+        raise Interrupted(
+            f"stopped after {done} of {len(dataset)} frames; the same command goes on from there"
+        ) from stop
+    finally:
+        with contextlib.suppress(VasomimError):  # the error that brought us here, if any, says more
+            folder.save()
+    folder.save()
+    return PredictionSummary(
+        frames=len(dataset),
+        predicted=counts["predicted"],
+        skipped=counts["skipped"],
+        failures=tuple(failures),
+        vessel_share=folder.mean_vessel_share(record.id for record in dataset.records),
+        seconds=seconds / counts["predicted"] if counts["predicted"] else None,
+    )
+
+
+def _check_ids(dataset: FrameDataset) -> None:
+    repeated = [name for name, count in Counter(record.id for record in dataset.records).items() if count > 1]
+    if repeated:
+        raise MisuseError(
+            f"{len(repeated)} frame id(s) occur twice, for example {repeated[0]}, and would overwrite each other; "
+            "rename those files, or predict their folders one by one"
+        )
+
+
+def _finished(predictor: Predictor, dataset: FrameDataset, folder: PredictionFolder) -> Iterator[_Item]:
+    """Every frame once: written, found done, or with its error."""
+    ahead = 2 * predictor.batch_size + _THREADS
+    with ThreadPoolExecutor(_THREADS) as pool:
+        read = _ordered(pool, lambda index: _read(dataset, index, folder), range(len(dataset)), ahead)
+        yield from _ordered(pool, lambda item: _write(item, folder), _predicted(predictor, read), ahead)
+
+
+def _ordered(
+    pool: ThreadPoolExecutor, function: Callable[[Given], Made], given: Iterable[Given], ahead: int
+) -> Iterator[Made]:
+    """`map` in threads, in order, at most `ahead` calls in advance."""
+    futures: deque[Future[Made]] = deque()
+    source = iter(given)
+    try:
+        for value in source:
+            futures.append(pool.submit(function, value))
+            if len(futures) > ahead:
+                yield futures.popleft().result()
+        while futures:
+            yield futures.popleft().result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _read(dataset: FrameDataset, index: int, folder: PredictionFolder) -> _Item:
+    record = dataset.records[index]
+    try:
+        source = _hash_file(record.path)
+        if folder.is_done(record.id, source):
+            return _Item(record, source)
+        return _Item(record, source, dataset[index].image)
+    except (DataError, MisuseError) as error:  # misuse: the file is gone
+        return _Item(record, error=str(error))
+
+
+def _hash_file(path: Path) -> str:
+    try:
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; check that it is there and readable") from error
+
+
+def _predicted(predictor: Predictor, items: Iterable[_Item]) -> Iterator[_Item]:
+    """Frames with an image predicted in batches; the others pass."""
+    waiting: list[_Item] = []
+    for item in items:
+        if item.image is None:
+            yield item
+            continue
+        waiting.append(item)
+        if len(waiting) == predictor.batch_size:
+            yield from _predict(predictor, waiting)
+            waiting = []
+    yield from _predict(predictor, waiting)
+
+
+def _predict(predictor: Predictor, items: list[_Item]) -> Iterator[_Item]:
+    predictions = predictor.predict_batch([item.image for item in items if item.image is not None])
+    for item, prediction in zip(items, predictions, strict=True):
+        yield dataclasses.replace(item, prediction=prediction)
+
+
+def _write(item: _Item, folder: PredictionFolder) -> _Item:
+    if item.image is not None and item.prediction is not None:
+        folder.write(item.record.id, item.image, item.prediction)
+    return item
+
+
+def _account(item: _Item, folder: PredictionFolder, warn: Callable[[str], object]) -> str:
+    """Note a frame in the folder's books and say what needs attention; returns what became of it."""
+    record = item.record
+    if item.error is not None:
+        # The file's name says enough in a summary that may travel; its folders may be private.
+        folder.note_failure(record.id, item.error.replace(str(record.path), record.path.name))
+        warn(item.error)
+        return "failed"
+    if item.prediction is None:
+        return "skipped"
+    folder.note(record.id, item.source, item.prediction)
+    if "warning" in item.prediction.meta:
+        warn(f"{record.path}: {item.prediction.meta['warning']}")
+    return "predicted"

@@ -1,0 +1,262 @@
+"""Vessel probability and mask of frames at their native size, from exported weights."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Self, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from vasomim.data.frames import is_constant, read_frame, to_unit
+from vasomim.errors import CheckpointError, MisuseError, VasomimError
+from vasomim.inference.devices import choose_device, choose_dtype
+from vasomim.inference.sliding import Windows, slide
+from vasomim.models.weights import load_pretrained
+from vasomim.ops.resize import resize_area
+from vasomim.types import FloatImage, Prediction
+
+Mode = Literal["resize", "tile"]
+Frame = npt.NDArray[Any] | Path | str
+"""A file, or pixels: (H, W) or RGB(A) (H, W, 3 or 4); integers, or floats in [0, 1]. Vessels are dark."""
+
+OVERLAP = 0.25
+_KINDS = ("segmentation", "segmentor")
+_CONSTANT = "all pixels are equal: no vessel can be seen in this frame"
+
+
+class Predictor:
+    """A segmentation network and how it is used.
+
+    In mode `resize` a frame is stretched to the size S the network was trained on and the probability is brought back
+    to the frame's size; in mode `tile` windows of S pixels slide over the frame at its native pixel size.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        config: Mapping[str, Any],
+        device: str = "auto",
+        precision: str = "auto",
+        batch_size: int = 4,
+        name: str = "",
+    ) -> None:
+        """Use `model`, (B, 1, H, W) in [0, 1] -> logits (B, 1, H, W), as `config` says.
+
+        Args:
+            model: is moved to the device; its training mode is put back after each prediction.
+            config: `inference` with `mode`, `size` and optionally `overlap`; `threshold` (0.5 if absent).
+            device: `auto`, `cpu`, `cuda` or `cuda:N`.
+            precision: `auto`, `fp32`, `bf16` or `fp16`.
+            batch_size: frames or windows computed together.
+            name: what `meta` calls the weights.
+
+        Raises:
+            MisuseError: a value out of range, or an unknown device or precision.
+        """
+        inference = config.get("inference", {})
+        self.device = choose_device(device)
+        self.dtype = choose_dtype(precision, self.device)
+        self.model = model.to(self.device)
+        self.mode = cast(Mode, inference.get("mode", "resize"))
+        self.size = int(inference.get("size", 224))
+        self.overlap = float(inference.get("overlap", OVERLAP))
+        self.threshold = float(config.get("threshold", 0.5))
+        self.batch_size = batch_size
+        self.name = name or str(config.get("model", type(model).__name__))
+        _check(self)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        device: str = "auto",
+        precision: str = "auto",
+        batch_size: int = 4,
+        *,
+        threshold: float | None = None,
+        mode: Mode | None = None,
+    ) -> Self:
+        """Load a run folder, an export folder or the weight file inside it.
+
+        Args:
+            name_or_path: where the weights are.
+            device: as for the class.
+            precision: as for the class.
+            batch_size: as for the class.
+            threshold: overrides the one stored with the weights.
+            mode: overrides how the weights were made to be used.
+
+        Raises:
+            MisuseError: nothing is there.
+            CheckpointError: corrupt weights, or weights of something that does not segment.
+        """
+        path = Path(name_or_path)
+        if not path.exists():
+            raise MisuseError(
+                f"no weights at {name_or_path}; give a run folder of `vasomim finetune` (or `segmentor`), its export "
+                "folder, or the .safetensors file in it. No weights are bundled with this version"
+            )
+        model, config = load_pretrained(path)
+        kind = config.get("kind", "segmentation")
+        if kind not in _KINDS:
+            raise CheckpointError(
+                f"{path} holds weights of kind {kind!r}, which segment nothing yet; fine-tune them first: "
+                f"vasomim finetune DATA --init {path}"
+            )
+        inference = {**config.get("inference", {}), **({"mode": mode} if mode else {})}
+        config = {**config, "inference": inference, **({} if threshold is None else {"threshold": threshold})}
+        return cls(model, config, device, precision, batch_size, name=_weights_name(path))
+
+    def predict(self, image_or_path: Frame) -> Prediction:
+        """Segment one frame.
+
+        Returns:
+            Probability and mask at native size; `meta` holds size, threshold, weights, mode, seconds, the path if one
+            was given, and `warning` where the frame is constant (then nothing is vessel).
+
+        Raises:
+            MisuseError: there is no such file.
+            DataError: the frame is unreadable, holds NaN, or floats outside [0, 1].
+        """
+        return self.predict_batch([image_or_path])[0]
+
+    def predict_batch(self, frames: Sequence[Frame]) -> list[Prediction]:
+        """Segment several frames of any sizes, computed together; errors as in `predict`.
+
+        `seconds` in `meta` is an even share of the time the whole batch took.
+        """
+        began = time.perf_counter()
+        images = [_as_frame(frame) for frame in frames]
+        constant = [is_constant(image) for image in images]
+        maps = iter(self.probabilities([image for image, empty in zip(images, constant, strict=True) if not empty]))
+        found = [np.zeros_like(image) if empty else next(maps) for image, empty in zip(images, constant, strict=True)]
+        seconds = (time.perf_counter() - began) / max(len(images), 1)
+        return [
+            self._prediction(frame, probability, empty, seconds)
+            for frame, probability, empty in zip(frames, found, constant, strict=True)
+        ]
+
+    def probabilities(self, images: Sequence[FloatImage]) -> list[FloatImage]:
+        """Vessel probability (H, W) float32 of frames (H, W) float32 in [0, 1], each at its own size."""
+        if self.mode == "tile":
+            maps = slide(images, self._predict_windows, self.size, self.overlap, self.batch_size)
+            return [np.clip(value, 0, 1) for value in maps]  # a mean of ones may round to a little more
+        maps = []
+        for start in range(0, len(images), self.batch_size):
+            batch = images[start : start + self.batch_size]
+            small = self._predict_windows(np.stack([resize_area(image, self.size) for image in batch]))
+            maps += [_resize_back(value, image.shape) for value, image in zip(small, batch, strict=True)]
+        return maps
+
+    @torch.no_grad()
+    def probability_at(self, images: Tensor) -> Tensor:
+        """Vessel probability of frames exactly as they are, without resizing or tiling.
+
+        Args:
+            images: (B, 1, H, W) in [0, 1].
+
+        Returns:
+            (B, H, W) float32 in [0, 1] on the CPU.
+
+        Raises:
+            VasomimError: the device's memory does not suffice.
+        """
+        mixed = self.dtype != torch.float32
+        with _evaluating(self.model), torch.autocast(self.device.type, self.dtype, enabled=mixed):
+            try:
+                logits: Tensor = self.model(images.to(self.device))
+            except torch.OutOfMemoryError as error:
+                raise VasomimError(
+                    f"{self.device} has not enough memory for {tuple(images.shape)}; lower the batch size "
+                    f"({self.batch_size}) or take --device cpu"
+                ) from error
+        return logits[:, 0].float().sigmoid().cpu()
+
+    def fingerprint(self) -> str:
+        """Hash of the weights, 32 hexadecimal digits: equal for equal tensors under equal names."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def settings(self) -> dict[str, Any]:
+        """What else the result depends on."""
+        tiling = {"overlap": self.overlap} if self.mode == "tile" else {}
+        return {"mode": self.mode, "size": self.size, **tiling, "threshold": self.threshold}
+
+    def _predict_windows(self, windows: Windows) -> Windows:
+        return self.probability_at(torch.from_numpy(windows).unsqueeze(1)).numpy()
+
+    def _prediction(self, frame: Frame, probability: FloatImage, empty: bool, seconds: float) -> Prediction:
+        meta: dict[str, Any] = {
+            **({} if isinstance(frame, np.ndarray) else {"path": str(frame)}),
+            "size": list(probability.shape),
+            "threshold": self.threshold,
+            "weights": self.name,
+            "mode": self.mode,
+            "seconds": seconds,
+            **({"warning": _CONSTANT} if empty else {}),
+        }
+        return Prediction(probability, (probability >= self.threshold) & (not empty), meta)
+
+
+def _check(predictor: Predictor) -> None:
+    if predictor.mode not in ("resize", "tile"):
+        raise MisuseError(f"inference mode must be resize or tile, got {predictor.mode!r}")
+    if predictor.size < 1:
+        raise MisuseError(f"inference size must be at least 1, got {predictor.size}")
+    if not 0 < predictor.threshold < 1:
+        raise MisuseError(f"threshold must lie strictly between 0 and 1, got {predictor.threshold}")
+    if not 0 <= predictor.overlap < 1:
+        raise MisuseError(f"overlap must lie in [0, 1), got {predictor.overlap}")
+    if predictor.batch_size < 1:
+        raise MisuseError(f"batch_size must be at least 1, got {predictor.batch_size}")
+
+
+def _weights_name(path: Path) -> str:
+    """The run's name, whether the run, its export folder or the weight file was given; no private folders."""
+    path = path.resolve()
+    folder = path.parent if path.is_file() else path
+    return folder.parent.name if folder.name == "export" else folder.name
+
+
+def _as_frame(frame: Frame) -> FloatImage:
+    """Read or convert to (H, W) float32 in [0, 1]."""
+    if isinstance(frame, str | Path):
+        return read_frame(frame)
+    if frame.ndim == 3 and frame.shape[2] in (3, 4):
+        exact = frame.astype(np.float32) if frame.dtype.kind == "f" else frame
+        frame = cv2.cvtColor(np.ascontiguousarray(exact[..., :3]), cv2.COLOR_RGB2GRAY)
+    return to_unit(frame)
+
+
+def _resize_back(probability: FloatImage, shape: tuple[int, ...]) -> FloatImage:
+    """From S x S to the frame's (H, W): linear, or averaged over areas where the frame is the smaller one."""
+    if probability.shape == shape:
+        return probability
+    shrinks = max(shape) < min(probability.shape)
+    resized = cv2.resize(
+        probability, (shape[1], shape[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+    return np.asarray(resized, dtype=np.float32)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, the former mode after: a network may be watched while it trains."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

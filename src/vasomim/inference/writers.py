@@ -1,0 +1,164 @@
+"""The folder of a prediction: pictures by frame id, and predictions.json, which says what made them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from vasomim.data.frames import write_png
+from vasomim.engine.files import write_text
+from vasomim.errors import DataError, MisuseError
+from vasomim.types import FloatImage, Prediction
+from vasomim.viz.images import overlay
+
+SUMMARY = "predictions.json"
+FORMAT_VERSION = 1
+_SAVE_EVERY = 10.0
+"""Seconds between two writes of the summary; a killed run repeats at most that much."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What is written beside masks/."""
+
+    overlays: bool = True
+    probability: bool = True
+
+
+class PredictionFolder:
+    """OUT/masks/, OUT/overlays/, OUT/probability/ and OUT/predictions.json. Each file appears whole or not at all."""
+
+    def __init__(self, path: Path, identity: Mapping[str, Any], parts: Parts) -> None:
+        """Start a folder, or go on with one made by the same weights and settings.
+
+        Args:
+            path: the folder.
+            identity: weights and settings, plain values; what decides whether a frame is done.
+            parts: what to write.
+
+        Raises:
+            MisuseError: it holds something else, or predictions of other weights or settings.
+        """
+        self.path = path
+        self.parts = parts
+        self.identity: dict[str, Any] = json.loads(json.dumps(identity))
+        self.frames: dict[str, dict[str, Any]] = {}
+        self.failures: dict[str, str] = {}
+        self._saved = time.monotonic()
+        self._adopt()
+
+    def file(self, kind: str, frame_id: str) -> Path:
+        """Where a frame's picture lies; `kind` is `masks`, `overlays` or `probability`."""
+        name = PurePosixPath(frame_id)
+        if name.is_absolute() or ".." in name.parts or not name.parts:
+            raise DataError(f"frame id {frame_id!r} would leave the output folder; rename the frame")
+        return self.path / kind / f"{name}.png"
+
+    def is_done(self, frame_id: str, source: str) -> bool:
+        """Whether all that is asked for exists, made from a file of the same content."""
+        known = self.frames.get(frame_id)
+        return (
+            known is not None
+            and known["source"] == source
+            and all(self.file(kind, frame_id).is_file() for kind in self._kinds())
+        )
+
+    def write(self, frame_id: str, image: FloatImage, prediction: Prediction) -> None:
+        """Write the pictures of one frame; safe to call from several threads.
+
+        Raises:
+            DataError: they cannot be written, for example because the disk is full.
+        """
+        if self.parts.overlays:
+            write_png(self.file("overlays", frame_id), overlay(image, prediction.mask))
+        if self.parts.probability:
+            values = np.rint(prediction.probability * 65535).astype(np.uint16)
+            write_png(self.file("probability", frame_id), values)
+        write_png(self.file("masks", frame_id), prediction.mask)
+
+    def note(self, frame_id: str, source: str, prediction: Prediction) -> None:
+        """Remember a written frame."""
+        height, width = prediction.mask.shape
+        self.failures.pop(frame_id, None)
+        self.frames[frame_id] = {
+            "height": height,
+            "width": width,
+            "vessel_share": round(float(prediction.mask.mean()), 6),
+            "seconds": round(float(prediction.meta["seconds"]), 4),
+            "source": source,
+            **({"warning": prediction.meta["warning"]} if "warning" in prediction.meta else {}),
+        }
+        if time.monotonic() - self._saved > _SAVE_EVERY:
+            self.save()
+
+    def note_failure(self, frame_id: str, message: str) -> None:
+        """Remember a frame that could not be used; what an earlier file of that name gave is forgotten."""
+        self.frames.pop(frame_id, None)
+        self.failures[frame_id] = message
+
+    def mean_vessel_share(self, frame_ids: Iterable[str]) -> float | None:
+        """Mean share of vessel pixels over those of the frames that are done; None where there is none."""
+        shares = [self.frames[name]["vessel_share"] for name in frame_ids if name in self.frames]
+        return sum(shares) / len(shares) if shares else None
+
+    def save(self) -> None:
+        """Write predictions.json.
+
+        Raises:
+            VasomimError: it cannot be written.
+        """
+        content = {
+            "format_version": FORMAT_VERSION,
+            **self.identity,
+            "frames": dict(sorted(self.frames.items())),
+            "failures": dict(sorted(self.failures.items())),
+        }
+        write_text(self.path / SUMMARY, json.dumps(content, indent=1) + "\n")
+        self._saved = time.monotonic()
+
+    def _kinds(self) -> list[str]:
+        asked = {"masks": True, "overlays": self.parts.overlays, "probability": self.parts.probability}
+        return [kind for kind, wanted in asked.items() if wanted]
+
+    def _adopt(self) -> None:
+        """Take over what an earlier call left, or refuse."""
+        if self.path.exists() and not self.path.is_dir():
+            raise MisuseError(f"{self.path} is a file; choose another --out")
+        contents = sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else []
+        if not contents:
+            return
+        try:
+            known = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
+            identity = {name: known[name] for name in self.identity}
+            frames = dict(known["frames"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise MisuseError(
+                f"{self.path} is not empty and holds no predictions to go on with (no valid {SUMMARY} beside "
+                f"{', '.join(contents[:3])}); choose another --out, or empty it"
+            ) from None
+        if identity != self.identity:
+            raise MisuseError(
+                f"{self.path} holds predictions of other weights or settings: {_differences(identity, self.identity)}; "
+                "choose another --out, or delete the folder to start again"
+            )
+        self.frames = frames
+
+
+def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Flat names of what differs, as `settings.threshold 0.5 there, 0.4 now`."""
+    before, after = _flat(there), _flat(now)
+    names = [name for name in sorted({**before, **after}) if before.get(name) != after.get(name)]
+    return "; ".join(f"{name} {before.get(name)} there, {after.get(name)} now" for name in names)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
