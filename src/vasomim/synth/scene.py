@@ -12,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+RECIPE_VERSION = 1
+"""Rises whenever the same seed gives other pixels."""
 REFERENCE_SIZE = 512
 """Side in pixels at which lengths in pixels are given."""
 

@@ -1,0 +1,253 @@
+"""Folders of synthetic angiograms: made in parallel, frame by frame resumable, in the layout that the readers know."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+
+from vasomim.data.boxes import CORNERS, TABLE
+from vasomim.data.frames import read_frame, read_mask, write_png
+from vasomim.errors import DataError, Interrupted, MisuseError
+from vasomim.synth.angiogram import Angiogram, generate
+from vasomim.synth.cine import iterate_cine
+from vasomim.synth.scene import RECIPE_VERSION
+from vasomim.viz.images import contact_sheet, fit_within, overlay, to_rgb
+
+MARKER = "metadata.json"
+"""Says what a folder holds, so that two series never mix in it."""
+PREVIEW_FRAMES = 12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """What defines the frames of a folder; frame k depends on this and on k alone."""
+
+    seed: int
+    size: int
+    cine: int = 0
+    """Frames of a cine run; 0 for single frames."""
+    bits: Literal[8, 16] = 8
+    stenoses: bool = False
+
+    def name(self, frame: int) -> str:
+        """Name of a frame's files without suffix."""
+        if self.cine == 0:
+            return f"frame_{frame:05d}"
+        return f"run_{frame // self.cine:04d}_{frame % self.cine:03d}"
+
+    def patient(self, frame: int) -> str:
+        """Frames of one heart share a patient, so that splits keep them together."""
+        return self.name(frame) if self.cine == 0 else f"run_{frame // self.cine:04d}"
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesisSummary:
+    """What became of the frames asked for."""
+
+    made: int
+    kept: int
+    """Frames that an earlier call had made."""
+    vessel_share: float
+    """Mean share of vessel pixels."""
+    num_boxes: int
+    preview: Path
+
+
+def synthesize_folder(
+    out: Path, series: Series, num_frames: int, workers: int = 0, progress: Callable[[int], object] | None = None
+) -> SynthesisSummary:
+    """Write images/, masks/, centerlines/ and scenes/ below `out`, one file a frame, boxes.csv and preview.png.
+
+    Every file is whole or absent and a frame's image is written last, so an interrupted call goes on where it
+    stopped; a larger `num_frames` adds frames to a folder. The bytes do not depend on the number of workers.
+
+    Args:
+        out: folder, new or made by an earlier call for the same series.
+        series: what the frames are made from.
+        num_frames: frames wanted; the last run of a cine series may be cut short.
+        workers: processes; 0 takes one a core.
+        progress: called with the number of frames that are new or found.
+
+    Raises:
+        MisuseError: `out` holds something else.
+        DataError: nothing can be written to `out`, or a worker process died.
+        Interrupted: stopped by Ctrl-C; what is written stays.
+    """
+    _claim(out, series)
+    made = kept = 0
+    try:
+        for fresh, old in _outcomes(out, series, num_frames, workers or os.cpu_count() or 1):
+            made, kept = made + fresh, kept + old
+            if progress is not None:
+                progress(fresh + old)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(
+            f"stopped after {made + kept} of {num_frames} frames; the same command goes on from there"
+        ) from stop
+    except BrokenProcessPool as broken:
+        raise DataError("a worker process died, probably out of memory; try again with fewer workers") from broken
+    return _finish(out, series, num_frames, made, kept)
+
+
+def _claim(out: Path, series: Series) -> None:
+    """Mark `out` as ours, or refuse it."""
+    if out.exists() and not out.is_dir():
+        raise MisuseError(f"{out} is a file; name a folder")
+    wanted = {"recipe": RECIPE_VERSION, **asdict(series)}
+    try:
+        held = json.loads((out / MARKER).read_text()).get("series")
+    except FileNotFoundError:
+        held = None
+    except (OSError, ValueError, AttributeError) as error:
+        raise MisuseError(f"cannot read {out / MARKER} ({error}); delete {out} or choose another folder") from error
+    if held is not None and held != wanted:
+        other = ", ".join(f"{key}={held.get(key)}" for key in wanted if held.get(key) != wanted[key])
+        raise MisuseError(f"{out} holds another series ({other}); choose another folder")
+    if held is None:
+        if out.is_dir() and any(out.iterdir()):
+            raise MisuseError(f"{out} is not empty and holds no synthetic series; choose another folder")
+        _write_text(out / MARKER, json.dumps({"series": wanted}, indent=1))
+
+
+def _outcomes(out: Path, series: Series, num_frames: int, workers: int) -> Iterator[tuple[int, int]]:
+    """Frames made and found, job by job; a few jobs are in flight, so that memory does not grow with their number."""
+    jobs = range(0, num_frames, max(series.cine, 1))
+    make = partial(_make, out, series, num_frames)
+    if min(workers, len(jobs)) <= 1:
+        before = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        try:
+            yield from map(make, jobs)
+        finally:
+            cv2.setNumThreads(before)
+        return
+    # spawn: forking a process that already runs threads (torch, OpenCV) can deadlock.
+    pool = ProcessPoolExecutor(
+        min(workers, len(jobs)), mp_context=get_context("spawn"), initializer=partial(cv2.setNumThreads, 1)
+    )
+    flying: deque[Future[tuple[int, int]]] = deque()
+    try:
+        for first in jobs:
+            flying.append(pool.submit(make, first))
+            if len(flying) >= 4 * workers:
+                yield flying.popleft().result()
+        while flying:
+            yield flying.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _make(out: Path, series: Series, num_frames: int, first: int) -> tuple[int, int]:
+    """Make the frame `first`, or the run that starts with it, unless it is there: (frames made, frames found)."""
+    wanted = range(first, min(first + max(series.cine, 1), num_frames))
+    missing = [frame for frame in wanted if not (out / "images" / f"{series.name(frame)}.png").is_file()]
+    if not missing:
+        return 0, len(wanted)
+    for frame, angiogram in zip(wanted, _frames(series, first), strict=False):
+        if frame in missing:
+            _write(out, series.name(frame), angiogram)
+    return len(missing), len(wanted) - len(missing)
+
+
+def _frames(series: Series, first: int) -> Iterator[Angiogram]:
+    if series.cine == 0:
+        yield generate(series.seed, series.size, index=first, stenoses=series.stenoses, bits=series.bits)
+        return
+    run = first // series.cine
+    yield from iterate_cine(
+        series.seed, series.size, series.cine, index=run, stenoses=series.stenoses, bits=series.bits
+    )
+
+
+def _write(out: Path, name: str, angiogram: Angiogram) -> None:
+    """Write a frame; the image goes last: where it is, everything is."""
+    write_png(out / "masks" / f"{name}.png", angiogram.mask)
+    write_png(out / "centerlines" / f"{name}.png", angiogram.centerline)
+    note = {
+        "vessel_share": float(angiogram.mask.mean()),
+        "boxes": [[box.x0, box.y0, box.x1, box.y1] for box in angiogram.boxes],
+        "scene": asdict(angiogram.scene),
+    }
+    _write_text(out / "scenes" / f"{name}.json", json.dumps(note))
+    write_png(out / "images" / f"{name}.png", angiogram.image)
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write beside and rename, so that no reader ever sees half a file."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {path}: {error.strerror}; free some space and run the same command again"
+        ) from error
+
+
+def _finish(out: Path, series: Series, num_frames: int, made: int, kept: int) -> SynthesisSummary:
+    """Write boxes.csv and preview.png from what every frame left; all frames of the folder are listed."""
+    frames = list(_present(out, series))
+    notes: list[dict[str, Any]] = [_note(out, series.name(frame)) for frame in frames]
+    rows = io.StringIO()
+    table = csv.writer(rows, lineterminator="\n")
+    table.writerow(("file", "patient", *CORNERS))
+    for frame, note in zip(frames, notes, strict=True):
+        for box in note["boxes"] or [("", "", "", "")]:
+            table.writerow((f"{series.name(frame)}.png", series.patient(frame), *box))
+    _write_text(out / TABLE, rows.getvalue())
+    asked = notes[:num_frames]
+    return SynthesisSummary(
+        made=made,
+        kept=kept,
+        vessel_share=sum(note["vessel_share"] for note in asked) / len(asked),
+        num_boxes=sum(len(note["boxes"]) for note in asked),
+        preview=_preview(out, [series.name(frame) for frame in frames[:num_frames]]),
+    )
+
+
+def _present(out: Path, series: Series) -> Iterator[int]:
+    """Numbers of the frames in the folder, without a gap from 0."""
+    frame = 0
+    while (out / "images" / f"{series.name(frame)}.png").is_file():
+        yield frame
+        frame += 1
+
+
+def _note(out: Path, name: str) -> dict[str, Any]:
+    path = out / "scenes" / f"{name}.json"
+    try:
+        note: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {"vessel_share": float(note["vessel_share"]), "boxes": list(note["boxes"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        image = out / "images" / f"{name}.png"
+        raise DataError(f"cannot read {path} ({error}); delete {image} and run the same command again") from error
+
+
+def _preview(out: Path, names: list[str]) -> Path:
+    """OUT/preview.png: evenly picked frames, each beside itself with its mask."""
+    chosen = names[:: max(1, len(names) // PREVIEW_FRAMES)][:PREVIEW_FRAMES]
+    tiles = []
+    for name in chosen:
+        frame = read_frame(out / "images" / f"{name}.png")
+        mask = read_mask(out / "masks" / f"{name}.png")
+        tiles += [fit_within(to_rgb(frame), 256), fit_within(overlay(frame, mask), 256)]
+    path = out / "preview.png"
+    write_png(path, contact_sheet([tiles[k : k + 6] for k in range(0, len(tiles), 6)], tile=256))
+    return path
