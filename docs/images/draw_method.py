@@ -1,4 +1,4 @@
-"""Draws docs/images/method.png, the picture in the README: `python docs/images/draw_method.py`. All frames are synthetic."""
+"""Draws docs/images/method.png, the picture in the README. All frames are synthetic."""
 
 from __future__ import annotations
 
