@@ -13,7 +13,7 @@ from vasomim.viz.images import (
     png_data_uri,
     to_rgb,
 )
-from vasomim.viz.pages import Html, html_figure, html_gallery, html_legend, html_page, html_table
+from vasomim.viz.pages import Html, html_charts, html_figure, html_gallery, html_legend, html_page, html_table
 
 __all__ = [
     "ERROR_COLORS",
@@ -23,6 +23,7 @@ __all__ = [
     "error_map",
     "fit_within",
     "heat_overlay",
+    "html_charts",
     "html_figure",
     "html_gallery",
     "html_legend",

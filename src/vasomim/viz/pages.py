@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -123,6 +123,12 @@ def html_figure(picture: npt.NDArray[Any], caption: str = "", max_side: int | No
 def html_gallery(figures: Sequence[str]) -> str:
     """Figures side by side, wrapped to the width of the page."""
     return f'<div class="gallery">{"".join(figures)}</div>'
+
+
+def html_charts(charts: Iterable[str]) -> str:
+    """Charts (`line_chart`) two in a row where the page is wide enough; nothing for no chart."""
+    body = "".join(charts)
+    return f'<div class="charts">{body}</div>' if body else ""
 
 
 def html_legend(colors: Mapping[str, Color]) -> str:

@@ -1,0 +1,188 @@
+"""RUN/report.html: how a run went, from the files it left; opens offline."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from vasomim._version import __version__
+from vasomim.engine.files import write_text
+from vasomim.errors import MisuseError
+from vasomim.viz.charts import line_chart
+from vasomim.viz.pages import Cell, html_charts, html_page, html_table
+
+Series = dict[str, list[tuple[float, float]]]
+
+FOOTER = f"Made by vasomim {__version__}. Research use, not a medical device."
+_LOSSES = ("loss", "reconstruction", "consistency", "bce")
+"""What is a loss both in training and in validation; `dice` and `cldice` are losses there and scores here."""
+_MACHINE = {
+    "samples_per_second": "Frames a second",
+    "data_wait": "Share of the time spent waiting for frames",
+    "peak_memory_mib": "Peak memory, MiB",
+}
+_NAMES = {
+    "lr": "Learning rate",
+    "grad_norm": "Gradient norm",
+    "loss": "Loss",
+    "reconstruction": "Reconstruction loss",
+    "consistency": "Consistency loss",
+    "bce": "Cross-entropy",
+    "dice": "Dice loss",
+    "cldice": "clDice loss",
+}
+_SCORES = {"dice": "Dice", "cldice": "clDice", "probe_r2": "vessel probe R²"}
+_STEP = "optimiser step"
+
+
+def write_report(run_path: Path, title: str, sections: Sequence[tuple[str, str]] = ()) -> Path:
+    """Write RUN/report.html: last values, curves, the sections given, the machine, settings and facts.
+
+    Args:
+        run_path: a run folder with metrics.jsonl, and config.yaml and run.json where they exist.
+        title: heading of the page.
+        sections: further (heading, HTML), such as pictures.
+
+    Raises:
+        MisuseError: there is no such folder.
+        VasomimError: the page cannot be written.
+    """
+    if not run_path.is_dir():
+        raise MisuseError(f"no run folder at {run_path}; name a folder that a training command made")
+    series = read_series(run_path / "metrics.jsonl")
+    parts = [
+        ("Result", _last_values(series)),
+        ("Curves", html_charts(svg for _, svg in _learning_curves(series))),
+        *sections,
+        ("Speed and memory", html_charts(svg for _, svg in _machine_curves(series))),
+        ("Settings", _preformatted(run_path / "config.yaml")),
+        ("Facts", _facts(run_path / "run.json")),
+    ]
+    page = run_path / "report.html"
+    write_text(page, html_page(title, [part for part in parts if part[1]], FOOTER, run_path.name))
+    return page
+
+
+def curves_from_metrics(path: Path) -> list[tuple[str, str]]:
+    """Learning curves of a metrics.jsonl as (heading, SVG): losses, scores, learning rate, gradient norm."""
+    return _learning_curves(read_series(path))
+
+
+def read_series(path: Path) -> Series:
+    """The values of a metrics.jsonl by name, as (step, value); null reads as NaN.
+
+    Lines that are no JSON (a last one cut off by a crash) and values that are no numbers are left out. Where a step
+    occurs twice, the later line counts.
+    """
+    values: dict[str, dict[float, float]] = {}
+    for line in _lines(path):
+        step = line.get("step")
+        if not isinstance(step, int | float):
+            continue
+        for name, value in line.items():
+            if name != "step" and (value is None or _is_number(value)):
+                values.setdefault(name, {})[float(step)] = math.nan if value is None else float(value)
+    return {name: sorted(points.items()) for name, points in values.items()}
+
+
+def _lines(path: Path) -> Iterable[Mapping[str, Any]]:
+    if not path.is_file():
+        return
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict):
+            yield line
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _learning_curves(series: Series) -> list[tuple[str, str]]:
+    """Every loss with its held-out twin, then the scores, then how the optimiser fared."""
+    optimiser = ("lr", "grad_norm")
+    terms = [name for name in series if "/" not in name and name not in (*_MACHINE, *optimiser, "epoch")]
+    if len(terms) == 2 and "loss" in terms and _same(series, *terms):
+        terms = [name for name in terms if name != "loss"]  # one term of weight 1 is the loss
+    charts = []
+    for name in terms:
+        lines = {"training": series[name]}
+        if name in _LOSSES and f"val/{name}" in series:
+            lines["held out"] = series[f"val/{name}"]
+        charts.append((_name(name), lines))
+    alone = [name for name in series if name.startswith("val/") and not _is_twin(name, series)]
+    scores = {_SCORES.get(name[4:], name[4:]): series[name] for name in alone}
+    if scores:
+        charts.append(("Held-out frames", scores))
+    charts += [(_name(name), {_name(name): series[name]}) for name in optimiser if name in series]
+    return [(title, line_chart(lines, title, _STEP, log_y=title == _NAMES["grad_norm"])) for title, lines in charts]
+
+
+def _is_twin(name: str, series: Series) -> bool:
+    return name[4:] in _LOSSES and name[4:] in series
+
+
+def _same(series: Series, one: str, other: str) -> bool:
+    return all(math.isclose(a[1], b[1], rel_tol=1e-6) for a, b in zip(series[one], series[other], strict=False))
+
+
+def _machine_curves(series: Series) -> list[tuple[str, str]]:
+    return [(title, line_chart({title: series[k]}, title, _STEP)) for k, title in _MACHINE.items() if k in series]
+
+
+def _name(key: str) -> str:
+    return _NAMES.get(key, key.replace("_", " "))
+
+
+def _last_values(series: Series) -> str:
+    """Last value of each loss and score, with the best one of each score and the step it was reached at."""
+    rows: list[list[Cell]] = []
+    for name, points in series.items():
+        if name in _MACHINE or name in ("epoch", "grad_norm", "lr"):
+            continue
+        key = name.removeprefix("val/")
+        held_out = key != name
+        is_loss = not held_out or key in _LOSSES
+        finite = [point for point in points if math.isfinite(point[1])]
+        best = (min if is_loss else max)(finite, key=lambda point: point[1], default=(0.0, math.nan))
+        label = _name(key) if is_loss else _SCORES.get(key, key)
+        rows.append([label, "held out" if held_out else "training", points[-1][1], best[1], int(best[0])])
+    steps = max((points[-1][0] for points in series.values() if points), default=0.0)
+    return html_table(rows, ["", "frames", "last", "best", "at step"], f"{int(steps)} optimiser steps") if rows else ""
+
+
+def _preformatted(path: Path) -> str:
+    return f"<pre>{escape(path.read_text(encoding='utf-8'))}</pre>" if path.is_file() else ""
+
+
+def _facts(path: Path) -> str:
+    """run.json without the settings it repeats, as a table."""
+    if not path.is_file():
+        return ""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return ""
+    rows = [[name, value] for name, value in _flat(record) if not name.startswith(("identity", "format_version"))]
+    return html_table(rows, ["fact", "value"])
+
+
+def _flat(value: Any, name: str = "") -> Iterable[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name} {key}".strip())
+    elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+        for number, inner in enumerate(value, 1):
+            yield from _flat(inner, f"{name} {number}")
+    elif isinstance(value, list):
+        shown = ", ".join(map(str, value[:12]))
+        yield name, f"{shown}, ... ({len(value)} in all)" if len(value) > 12 else shown
+    else:
+        yield name, "—" if value is None else str(value)
