@@ -1,0 +1,39 @@
+"""Mean and spread of grey values: what a model normalises its input by."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from vasomim.data.samples import FrameDataset
+from vasomim.data.splits import map_frames, sample_frames
+from vasomim.errors import DataError, MisuseError
+
+
+def pixel_statistics(dataset: FrameDataset, limit: int = 500, seed: int = 0) -> tuple[float, float]:
+    """Mean and standard deviation of the pixels in [0, 1] of at most `limit` frames; every frame weighs the same.
+
+    Args:
+        dataset: frames; one is in memory at a time and thread.
+        limit: frames to look at, drawn by seed and id.
+        seed: of the draw.
+
+    Raises:
+        MisuseError: no frames.
+        DataError: unreadable frames, or nothing but one grey value.
+    """
+    chosen = sample_frames(dataset, limit, seed)
+    if not chosen:
+        raise MisuseError("got no frame to measure the statistics of; name a folder with frames")
+
+    def moments(index: int) -> tuple[float, float]:
+        image = dataset[index].image
+        mean = float(image.mean(dtype=np.float64))
+        return mean, float(np.square(image, dtype=np.float64).mean())
+
+    first, second = np.mean(map_frames(moments, chosen), axis=0).tolist()
+    std = math.sqrt(max(0.0, second - first**2))
+    if std < 1e-6:
+        raise DataError(f"all {len(chosen)} frames have the one grey value {first:.4g}; there is nothing to learn from")
+    return first, std
