@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,10 @@ class Checkpoints:
         """
         path = self.folder / f"step_{step:08d}.pt"
         save_tensors(path, {**state, "step": step})
-        # Also those of a later step: they belong to a continuation that the run has been taken back from.
-        older = [other for other in self.paths() if other != path]
-        stale = [other for other in older if _step_of(other) > step]
-        for other in [*stale, *[o for o in older if o not in stale][self.keep - 1 :]]:
+        # Those of a later step go too: they could not be read, and the run was taken back to an earlier one.
+        later = [other for other in self.paths() if _step_of(other) > step]
+        others = [other for other in self.paths() if _step_of(other) < step]
+        for other in [*later, *others[self.keep - 1 :]]:
             other.unlink(missing_ok=True)
         return path
 
@@ -95,7 +96,8 @@ def save_tensors(path: Path, state: Mapping[str, Any]) -> None:
             "untouched: free some space and run the same command again"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
@@ -128,9 +130,13 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+def _reason(error: BaseException) -> str:
+    """One line. Torch's writer hides the system's error ("no space left") behind a complaint of its own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__context__
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from vasomim.engine.checkpoints import Checkpoints
 from vasomim.engine.ema import Ema
 from vasomim.engine.meters import Feed, Speed, Window
 from vasomim.engine.nonfinite import NonFiniteGuard
-from vasomim.engine.optim import set_lr
+from vasomim.engine.optim import load_optimizer, set_lr, unfuse
 from vasomim.engine.runs import RunFolder
 from vasomim.engine.schedules import Schedule, epoch_of
 from vasomim.engine.signals import StopFlag, stop_signals
@@ -136,6 +137,9 @@ class _Loop:
         on_step: OnStep | None,
     ) -> None:
         self.fabric, self.task, self.run, self.settings = fabric, task, run, settings
+        self.scales_loss = getattr(fabric.strategy.precision, "scaler", None) is not None
+        if self.scales_loss:
+            unfuse(optimizer)  # a fused one would unscale the gradients itself, after they are clipped
         self.model, self.optimizer = fabric.setup(PlainOutputs(task), optimizer)
         self.validate, self.on_step = validate, on_step
         self.ema = Ema(task, settings.ema) if settings.ema is not None else None
@@ -143,7 +147,6 @@ class _Loop:
         self.checkpoints = Checkpoints(run.checkpoints, settings.keep)
         self.guard = NonFiniteGuard(run.path / "nonfinite", writes=run.writes)
         self.window, self.speed = Window(), Speed(fabric.device)
-        self.scales_loss = getattr(fabric.strategy.precision, "scaler", None) is not None
         self.metrics: dict[str, float] = {}
         self.step = self.validated = 0
 
@@ -231,12 +234,10 @@ class _Loop:
         if self.validate is None or self.validated == self.step or not settings.due(self.step, settings.validate_every):
             return False
         self.task.eval()
-        with torch.no_grad(), own_randomness(self.fabric.device), self.fabric.autocast():
-            if self.ema is None:
-                values = self.validate(self.task, settings.progress(self.step))
-            else:
-                with self.ema.applied(self.task):
-                    values = self.validate(self.task, settings.progress(self.step))
+        averaged = self.ema.applied(self.task) if self.ema is not None else nullcontext()
+        with torch.no_grad(), own_randomness(self.fabric.device), self.fabric.autocast(), averaged:
+            seed_step(settings.seed, self.step, self.fabric.global_rank, validation=True)
+            values = self.validate(self.task, settings.progress(self.step))
         self.log({f"val/{name}": value for name, value in values.items()})
         self.validated = self.step
         return True
@@ -278,8 +279,9 @@ class _Loop:
         if state is not None:
             try:
                 self.task.load_state_dict(state["task"])
-                self.optimizer.load_state_dict(state["optimizer"])
-                self.fabric.strategy.precision.load_state_dict(state["precision"])
+                load_optimizer(self.optimizer, state["optimizer"])
+                if state["precision"]:  # a loss scale; empty in every other precision
+                    self.fabric.strategy.precision.load_state_dict(state["precision"])
                 if self.ema is not None:
                     self.ema.load_state_dict(state["ema"])
                 self.window.load_state_dict(state["window"], self.fabric.device)

@@ -104,5 +104,24 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr * group.get("lr_scale", 1.0)
 
 
+def unfuse(optimizer: torch.optim.Optimizer) -> None:
+    """Take the plain kernels: gradients can then be unscaled and clipped before the step."""
+    for group in optimizer.param_groups:
+        group["fused"] = False
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # what torch's GradScaler asks
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Load moments and step counts, but keep the kernels chosen here: the state may come from another device.
+
+    Raises:
+        ValueError: `state` is of other parameters.
+    """
+    groups = [dict(group) for group in state["param_groups"]]
+    for group, here in zip(groups, optimizer.param_groups, strict=True):
+        group.update({name: here[name] for name in ("fused", "foreach", "capturable") if name in here})
+    optimizer.load_state_dict({**state, "param_groups": groups})
+
+
 def _decays(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim > 1 and name.rpartition(".")[2] not in UNDECAYED

@@ -105,12 +105,12 @@ def own_randomness(device: torch.device) -> Iterator[None]:
         yield
 
 
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Seed torch's global generators, from which dropout draws, as a function of (seed, step, process).
+def seed_step(seed: int, step: int, rank: int, *, validation: bool = False) -> None:
+    """Seed torch's global generators, from which dropout draws, as a function of all arguments.
 
     So a step draws the same whatever was drawn before it: on resuming, on every process, after a validation.
     """
-    torch.manual_seed(_mix(_mix(_mix(seed) ^ step) ^ rank))
+    torch.manual_seed(_mix(_mix(_mix(seed) ^ step) ^ (2 * rank + validation)))
 
 
 def _mix(value: int) -> int:
