@@ -130,6 +130,16 @@ def test_main__missing_inputs_are_named_before_the_verb_loads(
     assert len(shown.splitlines()) == 1
 
 
+def test_main__out_that_is_a_file_is_misuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], play: Callable[..., None]
+) -> None:
+    play(raising(AssertionError("must not run")))
+    (tmp_path / "out").write_text("mine")
+    assert main(["play", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "is a file, need a folder" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_main__bad_flag_is_misuse(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["synthesize", "--sise", "64"]) == 2
     assert "--size" in capsys.readouterr().err

@@ -10,7 +10,8 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from vasomim._version import __version__
 from vasomim.cli.verbs import VERBS, Verb, nearest_verb, overview
@@ -33,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = _dispatch(given)
             sys.stdout.flush()
             return status
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else MISUSED
+    except SystemExit as stop:  # tyro leaves so after help (0) and after a flag it does not know (2)
+        return int(stop.code or DONE)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -71,18 +72,22 @@ def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
     invocation = parse(verb.config, arguments, f"vasomim {name}")
     _set_up_logging(verbose=invocation.verbose)
     config = load_config(verb.config, invocation.recipe, invocation.overrides)
-    _require_inputs(config, verb)
+    _require_paths(config, verb)
     command = importlib.import_module(verb.module)
     status: int = command.run(config, json=invocation.json, verbose=invocation.verbose)
     return status
 
 
-def _require_inputs(config: object, verb: Verb) -> None:
+def _require_paths(config: object, verb: Verb) -> None:
+    """Inputs are there, and `out` is, or can become, a folder."""
     if verb.needs_inputs and not getattr(config, "inputs", ()):
         raise MisuseError("no INPUT given; name a file or folder to read")
     missing = [f"{name}: {path}" for name, path in input_paths(config) if not path.exists()]
     if missing:
         raise MisuseError(f"no such file or folder: {', '.join(missing)}; check the spelling and the working folder")
+    out: Path | None = getattr(config, "out", None)
+    if out is not None and out.exists() and not out.is_dir():
+        raise MisuseError(f"--out {out} is a file, need a folder, which may be new; give another --out")
 
 
 def _set_up_logging(*, verbose: bool) -> None:
@@ -120,5 +125,6 @@ def _os_error(problem: OSError) -> str:
 
 def _closed_pipe() -> int:
     """The reader of our output has gone (`| head`): nothing to say, and nothing must be said at exit either."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError):  # stdout may be no file at all
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAILED
