@@ -1,0 +1,147 @@
+"""`vasomim evaluate`: a segmenter, or a folder of its masks, against labels."""
+
+from __future__ import annotations
+
+import json as json_text
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from vasomim.commands.console import progress_bar, say
+from vasomim.config import EvaluateConfig
+from vasomim.data.open import open_labelled
+from vasomim.data.predictions import PredictedMasks
+from vasomim.data.samples import FrameDataset
+from vasomim.engine.comparison import compare, read_evaluation
+from vasomim.engine.evaluation import EvaluationCard, evaluate
+from vasomim.engine.evaluation_page import NAMES, number_text
+from vasomim.engine.evaluation_source import EvaluationSource, LabelledFrame, Map, stored_masks
+from vasomim.engine.runs import versions
+from vasomim.errors import MisuseError
+from vasomim.inference.predictor import Predictor
+
+OURS = ("evaluation.json", "per_image.csv", "report.html")
+
+
+def run(config: EvaluateConfig, *, json: bool = False, verbose: bool = False) -> int:
+    """Print the card (JSON on stdout with `json`); with `--out` also write it, with pictures, to that folder."""
+    other = None if config.compare is None else read_evaluation(config.compare)
+    dataset = open_labelled(config.inputs, rasteriser=config.rasteriser)
+    source, threshold, protocol = open_source(config, dataset)
+    check_out(config.out, protocol)
+    with progress_bar("evaluating", len(dataset)) as step:
+        card = evaluate(source.cases(), threshold, protocol=protocol, progress=lambda count: step(count))
+    if other is not None:
+        card = compare(card, other)
+    if config.out is not None:
+        card.write(config.out, lambda name: source.picture(name, threshold))
+        if verbose:
+            say(f"look at {config.out / 'report.html'}")
+    if json:
+        print(card.to_json())
+    else:
+        print_card(card)
+    return 0
+
+
+def open_source(config: EvaluateConfig, dataset: FrameDataset) -> tuple[EvaluationSource, float, dict[str, Any]]:
+    """Where predictions come from, the threshold, and what the protocol says of both.
+
+    Raises:
+        MisuseError: neither or both of weights and predictions are given, or a threshold for masks.
+    """
+    if (config.weights is None) == (config.predictions is None):
+        given = "both" if config.weights is not None else "none"
+        raise MisuseError(f"got {given} of --weights and --predictions; give one: a model, or a folder of its masks")
+    asked = {
+        "size": config.size or "native",
+        "rasteriser": config.rasteriser,
+        "inputs": [str(path) for path in config.inputs],
+        "versions": versions(),
+    }
+    if config.predictions is not None:
+        if config.threshold is not None:
+            raise MisuseError("--threshold has no effect on --predictions, which are masks already; leave it out")
+        masks = PredictedMasks(config.predictions, dataset.records)
+        source = EvaluationSource(dataset, stored_masks(masks), config.size, config.batch_size)
+        return source, 0.5, {**asked, "predictions": str(config.predictions)}
+    assert config.weights is not None
+    predictor = Predictor.from_pretrained(
+        config.weights, config.device, config.precision, config.batch_size, threshold=config.threshold
+    )
+    weights = {"name": predictor.name, "fingerprint": predictor.fingerprint()}
+    inference = predictor.settings() if config.size is None else {"mode": "whole frame", "size": config.size}
+    source = EvaluationSource(dataset, model_maps(predictor, config.size), config.size, config.batch_size)
+    return source, predictor.threshold, {**asked, "weights": weights, "inference": inference}
+
+
+def model_maps(predictor: Predictor, size: int | None) -> Callable[[Sequence[LabelledFrame]], Sequence[Map]]:
+    """Probabilities as the weights are made to be used, or of whole frames already at the asked size."""
+    if size is None:
+        return lambda frames: [found.probability for found in predictor.predict_batch([f.image for f in frames])]
+
+    def at_size(frames: Sequence[LabelledFrame]) -> Sequence[Map]:
+        images = np.stack([frame.image for frame in frames])[:, None]
+        return list(predictor.probability_at(torch.from_numpy(images)).numpy())
+
+    return at_size
+
+
+def check_out(out: Path | None, protocol: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds anything but an earlier evaluation of the same weights on the same inputs.
+
+    Raises:
+        MisuseError: it does.
+    """
+    if out is None or not out.exists():
+        return
+    if not out.is_dir():
+        raise MisuseError(f"{out} is a file; name a folder for --out")
+    entries = sorted(entry.name for entry in out.iterdir() if not entry.name.startswith("."))
+    if not entries:
+        return
+    foreign = [name for name in entries if name not in OURS]
+    if foreign:
+        raise MisuseError(f"{out} is not empty and holds {foreign[0]}; choose another --out, or empty it")
+    try:
+        there = json_text.loads((out / "evaluation.json").read_text(encoding="utf-8"))["protocol"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # an evaluation that was cut off before its last file
+    same = ("weights", "predictions", "inputs", "size", "rasteriser")
+    changed = [name for name in same if there.get(name) != protocol.get(name)]
+    if changed:
+        raise MisuseError(f"{out} holds another evaluation (other {', '.join(changed)}); choose another --out")
+
+
+def print_card(card: EvaluationCard) -> None:
+    """Tables for the person at the terminal."""
+    console = Console(highlight=False)
+    values = card.to_dict()
+    scores = Table("metric", "mean", "95 % interval", "pooled", title=f"{values['n']} frames, means per image")
+    for name, score in values["metrics"].items():
+        low, high = score["ci95"]
+        pooled = number_text(values["pooled"].get(name)) or ""
+        scores.add_row(NAMES[name], number_text(score["mean"]), f"{low:.4f} - {high:.4f}", pooled)
+    console.print(scores)
+    widths = Table("width (px)", "recall", "precision", "centreline recall", title="by vessel width, pooled")
+    for name, row in values["by_width"].items():
+        columns = ("recall", "precision", "centreline_recall")
+        widths.add_row(name, *(number_text(row[column]) or "-" for column in columns))
+    console.print(widths)
+    if "comparison" in values:
+        _print_comparison(console, values["comparison"])
+
+
+def _print_comparison(console: Console, comparison: Mapping[str, Any]) -> None:
+    table = Table("metric", "this", "other", "difference", "95 % interval", "p", title=f"against {comparison['other']}")
+    for name, result in comparison["metrics"].items():
+        low, high = result["ci95"]
+        means = (number_text(result["mean"]), number_text(result["other_mean"]))
+        interval = f"{low:+.4f} - {high:+.4f}"
+        table.add_row(NAMES[name], *means, f"{result['difference']:+.4f}", interval, f"{result['p_value']:.2g}")
+    console.print(table)

@@ -1,0 +1,229 @@
+"""`vasomim evaluate` from folders to files: numbers, protocols, comparisons, and one line for each mistake."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import Tensor, nn
+
+from vasomim import metrics
+from vasomim.commands import evaluate as command
+from vasomim.config import EvaluateConfig
+from vasomim.errors import DataError, MisuseError
+from vasomim.inference.predictor import Predictor
+from vasomim.ops.resize import resize_area, resize_mask
+
+SIZE = 96
+
+
+def vessels(seed: int, size: int = SIZE) -> np.ndarray:
+    smooth = ndimage.gaussian_filter(np.random.default_rng(seed).random((size, size)), 4)
+    return smooth > np.quantile(smooth, 0.9)
+
+
+def write(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), picture)
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """Five frames whose vessels are dark."""
+    for k in range(5):
+        mask = vessels(k)
+        image = np.where(mask, 60, 180) + np.random.default_rng(k).normal(0, 6, mask.shape)
+        write(tmp_path / "data/images" / f"{k}.png", image.clip(0, 255).astype(np.uint8))
+        write(tmp_path / "data/masks" / f"{k}.png", mask.astype(np.uint8) * 255)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def predicted(tmp_path: Path) -> Path:
+    for k in range(5):
+        write(tmp_path / "predicted/masks" / f"{k}.png", ndimage.binary_erosion(vessels(k)).astype(np.uint8) * 255)
+    return tmp_path / "predicted"
+
+
+class Darkness(nn.Module):
+    """Dark is vessel: logit 20 (0.5 - x)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level = nn.Parameter(torch.tensor(0.5))
+        self.seen: list[tuple[int, ...]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen.append(tuple(images.shape))
+        return 20 * (self.level - images)
+
+
+@pytest.fixture
+def darkness(monkeypatch: pytest.MonkeyPatch) -> Darkness:
+    """Stands in for the weights of any path."""
+    model = Darkness()
+
+    def load(path: str, *settings: Any, threshold: float | None) -> Predictor:
+        batch_size = settings[-1]
+        facts = {"inference": {"mode": "resize", "size": 48}, "threshold": 0.5 if threshold is None else threshold}
+        return Predictor(model, facts, "cpu", "fp32", batch_size, name=Path(path).name)
+
+    monkeypatch.setattr(Predictor, "from_pretrained", staticmethod(load))
+    return model
+
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the verb with --json and gives what it printed on stdout."""
+
+    def start(inputs: Path, **settings: Any) -> dict[str, Any]:
+        assert command.run(EvaluateConfig(inputs=(inputs,), **settings), json=True) == 0
+        printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return printed
+
+    return start
+
+
+def test_evaluate__masks_of_a_folder(labelled: Path, predicted: Path, run: Run) -> None:
+    card = run(labelled, predictions=predicted)
+    expected = [metrics.cldice(ndimage.binary_erosion(vessels(k)), vessels(k)) for k in range(5)]
+    assert card["n"] == 5
+    assert card["metrics"]["cldice"]["mean"] == pytest.approx(np.mean(expected))
+    assert card["metrics"]["precision"]["mean"] == 1.0
+    assert card["protocol"]["size"] == "native"
+    assert card["protocol"]["rasteriser"] == "arcade-official"
+    assert card["protocol"]["threshold"] is None
+    assert "calibration" not in card
+
+
+def test_evaluate__weights_at_native_size(labelled: Path, darkness: Darkness, run: Run) -> None:
+    card = run(labelled, weights="some/run", threshold=0.4, batch_size=2)
+    assert card["metrics"]["dice"]["mean"] > 0.85
+    assert set(darkness.seen) == {(2, 1, 48, 48), (1, 1, 48, 48)}
+    assert card["protocol"]["threshold"] == 0.4
+    assert card["protocol"]["weights"]["name"] == "run"
+    assert card["protocol"]["inference"]["mode"] == "resize"
+    assert 0 <= card["calibration"]["ece"] < 0.1
+
+
+def test_evaluate__size_resizes_frames_and_labels_by_area(labelled: Path, darkness: Darkness, run: Run) -> None:
+    card = run(labelled, weights="run", size=40)
+    dice = []
+    for k in range(5):
+        image = cv2.imread(str(labelled / "images" / f"{k}.png"), cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
+        dice.append(metrics.dice(resize_area(image, 40) <= 0.5, resize_mask(vessels(k), 40)))
+    assert set(darkness.seen) == {(5, 1, 40, 40)}
+    assert card["metrics"]["dice"]["mean"] == pytest.approx(np.mean(dice))
+    assert card["protocol"]["size"] == 40
+
+
+def test_evaluate__size_with_masks_of_native_or_of_that_size(labelled: Path, predicted: Path, run: Run) -> None:
+    native = run(labelled, predictions=predicted, size=40)
+    for path in (predicted / "masks").glob("*.png"):
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0
+        write(path, resize_mask(mask, 40).astype(np.uint8) * 255)
+    assert run(labelled, predictions=predicted, size=40)["metrics"] == native["metrics"]
+
+
+def test_evaluate__writes_the_folder(labelled: Path, predicted: Path, tmp_path: Path, run: Run) -> None:
+    card = run(labelled, predictions=predicted, out=tmp_path / "out")
+    assert json.loads((tmp_path / "out/evaluation.json").read_text()) == card
+    rows = list(csv.DictReader((tmp_path / "out/per_image.csv").read_text().splitlines()))
+    assert [row["id"] for row in rows] == ["0", "1", "2", "3", "4"]
+    assert (tmp_path / "out/report.html").read_text().count("data:image/png") == 5
+
+
+def test_evaluate__again_into_the_same_folder(labelled: Path, predicted: Path, tmp_path: Path, run: Run) -> None:
+    first = run(labelled, predictions=predicted, out=tmp_path / "out")
+    assert run(labelled, predictions=predicted, out=tmp_path / "out") == first
+    with pytest.raises(MisuseError, match="another evaluation \\(other size\\)"):
+        run(labelled, predictions=predicted, out=tmp_path / "out", size=40)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "masks"])
+def test_evaluate__refuses_a_folder_with_something_else(
+    labelled: Path, predicted: Path, tmp_path: Path, name: str, run: Run
+) -> None:
+    (tmp_path / "out" / name).mkdir(parents=True)
+    with pytest.raises(MisuseError, match=f"holds {name}"):
+        run(labelled, predictions=predicted, out=tmp_path / "out")
+
+
+@pytest.mark.usefixtures("darkness")
+def test_evaluate__compare(labelled: Path, predicted: Path, tmp_path: Path, run: Run) -> None:
+    run(labelled, predictions=predicted, out=tmp_path / "a")
+    card = run(labelled, weights="run", compare=tmp_path / "a", out=tmp_path / "b")
+    dice = card["comparison"]["metrics"]["dice"]
+    assert dice["difference"] == pytest.approx(card["metrics"]["dice"]["mean"] - dice["other_mean"])
+    assert card["comparison"]["n"] == 5
+    with pytest.raises(MisuseError, match="size=native"):
+        run(labelled, weights="run", compare=tmp_path / "a", size=40)
+
+
+def test_evaluate__prints_tables_without_json(
+    labelled: Path, predicted: Path, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(labelled, predictions=predicted, out=tmp_path / "a")
+    config = EvaluateConfig(inputs=(labelled,), predictions=predicted, compare=tmp_path / "a")
+    assert command.run(config, json=False, verbose=True) == 0
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("clDice", "5 frames", "6-12", "difference"))
+
+
+@pytest.mark.usefixtures("darkness")
+def test_evaluate__frames_of_different_sizes(labelled: Path, predicted: Path, run: Run) -> None:
+    for folder in (labelled / "images", labelled / "masks", predicted / "masks"):
+        write(folder / "wide.png", np.zeros((50, 120), np.uint8))
+    assert run(labelled, predictions=predicted)["n"] == 6
+    assert run(labelled, weights="run")["n"] == 6
+    assert run(labelled, weights="run", size=40)["n"] == 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "got none of --weights and --predictions"),
+        ({"weights": "run", "predictions": Path("x")}, "got both"),
+        ({"predictions": Path("x"), "threshold": 0.3}, "threshold has no effect"),
+        ({"predictions": Path("nowhere")}, "no such folder of predictions"),
+        ({"weights": "nowhere"}, "no weights at nowhere"),
+    ],
+)
+def test_evaluate__misuse(labelled: Path, settings: dict[str, Any], message: str, run: Run) -> None:
+    with pytest.raises(MisuseError, match=message):
+        run(labelled, **settings)
+
+
+def test_evaluate__a_missing_prediction_is_listed(labelled: Path, predicted: Path, tmp_path: Path, run: Run) -> None:
+    (predicted / "masks/3.png").unlink()
+    with pytest.raises(DataError, match=r"1 of 5 frames have no mask in .*: 3"):
+        run(labelled, predictions=predicted, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_evaluate__a_prediction_of_another_size(labelled: Path, predicted: Path, run: Run) -> None:
+    write(predicted / "masks/3.png", np.zeros((96, 95), np.uint8))
+    with pytest.raises(DataError, match=r"3\.png is 96x95, but its frame 96x96"):
+        run(labelled, predictions=predicted)
+
+
+def test_evaluate__without_labels(labelled: Path, predicted: Path, run: Run) -> None:
+    with pytest.raises(MisuseError, match=r"label|mask"):
+        run(labelled / "images", predictions=predicted)
+
+
+def test_evaluate__a_comparison_that_is_none_fails_before_the_work(
+    labelled: Path, darkness: Darkness, tmp_path: Path, run: Run
+) -> None:
+    with pytest.raises(MisuseError, match=r"no evaluation\.json"):
+        run(labelled, weights="run", compare=tmp_path)
+    assert not darkness.seen

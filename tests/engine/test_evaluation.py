@@ -1,0 +1,225 @@
+"""The evaluation card: streamed, complete, reproducible, and without NaN."""
+
+import csv
+import io
+import json
+import re
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from vasomim import metrics
+from vasomim.engine.evaluation import Case, EvaluationCard, evaluate
+from vasomim.engine.evaluation_page import Picture
+from vasomim.errors import DataError, VasomimError
+from vasomim.stats import bootstrap_ci
+
+
+def maps(seed: int, shape: tuple[int, int] = (40, 56)) -> tuple[np.ndarray, np.ndarray]:
+    """A probability map and a label that it resembles."""
+    rng = np.random.default_rng(seed)
+    smooth = ndimage.gaussian_filter(rng.random(shape), 2.5)
+    target = smooth > np.quantile(smooth, 0.85)
+    noise = ndimage.gaussian_filter(rng.random(shape), 1.5) - 0.5
+    probability = np.clip(ndimage.gaussian_filter(target.astype(float), 1.2) + 0.6 * noise, 0, 1)
+    return probability.astype(np.float32), target
+
+
+def cases(count: int, **more: object) -> Iterator[Case]:
+    for k in range(count):
+        yield Case(f"frame_{k}", *maps(k), **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def card() -> EvaluationCard:
+    return evaluate(cases(9), 0.4, protocol={"rasteriser": "arcade-official", "size": "native"}, resamples=200)
+
+
+def test_evaluate__means_are_of_per_image_values(card: EvaluationCard) -> None:
+    values = [metrics.dice(p >= np.float32(0.4), t) for p, t in map(maps, range(9))]
+    assert card.to_dict()["metrics"]["dice"]["mean"] == pytest.approx(np.mean(values))
+    assert card.values("dice").tolist() == values
+    assert card.to_dict()["metrics"]["dice"]["ci95"] == list(bootstrap_ci(values, 200))
+
+
+def test_evaluate__pooled_counts_all_pixels_together(card: EvaluationCard) -> None:
+    pairs = [maps(k) for k in range(9)]
+    pred, target = np.vstack([p for p, _ in pairs]) >= np.float32(0.4), np.vstack([t for _, t in pairs])
+    pooled = card.to_dict()["pooled"]
+    assert pooled == pytest.approx({name: getattr(metrics, name)(pred, target) for name in pooled})
+
+
+def test_card__layout_of_the_json(card: EvaluationCard) -> None:
+    values = json.loads(card.to_json())
+    assert list(values) == ["n", "metrics", "pooled", "by_width", "protocol", "calibration"]
+    assert values["n"] == 9
+    assert list(values["metrics"]) == list(metrics.METRICS)
+    assert all(set(score) == {"mean", "ci95"} and len(score["ci95"]) == 2 for score in values["metrics"].values())
+    assert list(values["by_width"]) == list(metrics.WIDTH_CLASSES)
+    assert {"threshold", "average", "rasteriser", "size", "data"} <= set(values["protocol"])
+    assert values["protocol"]["threshold"] == 0.4
+    assert values["protocol"]["average"] == "per-image"
+    assert sum(b["pixels"] for b in values["calibration"]["bins"]) == 9 * 40 * 56
+
+
+def test_card__csv_holds_every_value_in_full(card: EvaluationCard) -> None:
+    rows = list(csv.DictReader(io.StringIO(card.to_csv())))
+    assert [row["id"] for row in rows] == card.ids
+    for name in metrics.METRICS:
+        assert [float(row[name]) for row in rows] == card.values(name).tolist()
+    assert all(sum(int(row[c]) for c in ("tp", "fp", "fn", "tn")) == 40 * 56 for row in rows)
+
+
+def test_evaluate__threads_and_order_do_not_change_a_number(card: EvaluationCard) -> None:
+    protocol = {"rasteriser": "arcade-official", "size": "native"}
+    for workers, order in ((1, list(cases(9))), (3, list(cases(9))[::-1])):
+        again = evaluate(order, 0.4, protocol=protocol, resamples=200, workers=workers).to_dict()
+        expected = card.to_dict()
+        assert again["protocol"] == expected["protocol"]
+        assert again["by_width"] == expected["by_width"]
+        for name, score in expected["metrics"].items():
+            assert again["metrics"][name]["mean"] == pytest.approx(score["mean"], abs=1e-12)
+            assert again["metrics"][name]["ci95"] == score["ci95"]
+
+
+def test_evaluate__plain_tuples_and_masks() -> None:
+    soft = evaluate([(f"{k}", *maps(k)) for k in range(3)], 0.5)
+    hard = evaluate([(f"{k}", maps(k)[0] >= 0.5, maps(k)[1]) for k in range(3)])
+    assert hard.to_dict()["metrics"] == soft.to_dict()["metrics"]
+    assert "calibration" not in hard.to_dict()
+    assert hard.protocol["threshold"] is None
+
+
+def test_evaluate__patients_are_resampled_whole() -> None:
+    frames = [Case(f"{k}", *maps(k), patient=f"p{k // 3}") for k in range(9)]
+    card = evaluate(frames, resamples=300)
+    groups = [f"p{k // 3}" for k in range(9)]
+    assert card.interval("dice") == bootstrap_ci(card.values("dice"), 300, groups=groups)
+    assert "of patients" in card.protocol["interval"]
+    mixed = evaluate([*frames, Case("x", *maps(9))], resamples=300)
+    assert "of frames" in mixed.protocol["interval"]
+
+
+def test_evaluate__empty_frames_count_and_leave_no_nan(tmp_path: Path) -> None:
+    empty, vessel = np.zeros((30, 40), np.float32), maps(1, (30, 40))[1]
+    card = evaluate(
+        [("both", empty, empty > 0), ("missed", empty, vessel), ("alarm", vessel * np.float32(1), empty > 0)]
+    )
+    assert card.mean("dice") == card.mean("cldice") == card.mean("recall") == pytest.approx(1 / 3)
+    assert card.mean("hd95") == pytest.approx(50 * 2 / 3)
+    card.write(tmp_path, lambda _: Picture(empty, empty > 0, vessel))
+    assert "NaN" not in (tmp_path / "evaluation.json").read_text()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_card__few_frames_are_shown_once(count: int) -> None:
+    card = evaluate(cases(count))
+    shown: list[str] = []
+
+    def fetch(name: str) -> Picture:
+        shown.append(name)
+        probability, target = maps(int(name.split("_")[1]))
+        return Picture(probability, probability > 0.5, target)
+
+    card.to_html(fetch)
+    assert sorted(shown) == sorted(card.ids)
+
+
+def test_write__three_files_and_an_offline_page(card: EvaluationCard, tmp_path: Path) -> None:
+    def fetch(name: str) -> Picture:
+        probability, target = maps(int(name.split("_")[1]))
+        return Picture(probability, probability >= 0.4, target)
+
+    card.write(tmp_path / "new" / "folder", fetch)
+    names = sorted(path.name for path in (tmp_path / "new" / "folder").iterdir())
+    assert names == ["evaluation.json", "per_image.csv", "report.html"]
+    page = (tmp_path / "new" / "folder" / "report.html").read_text()
+    worst, best = card.ranked()[0], card.ranked()[-1]
+    assert page.index(f"{worst.id}: Dice") < page.index(f"{best.id}: Dice")
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", page)
+    assert page.count("data:image/png") == 9
+
+
+def test_write__a_folder_that_cannot_be_made(card: EvaluationCard, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VasomimError, match="cannot write"):
+        card.write(tmp_path / "file" / "out")
+
+
+def test_write__names_are_escaped(tmp_path: Path) -> None:
+    probability, target = maps(0)
+    card = evaluate([("<script>", probability, target)], protocol={"weights": "<b>"})
+    card.write(tmp_path, lambda _: Picture(probability, target, target))
+    page = (tmp_path / "report.html").read_text()
+    assert "<script>" not in page
+    assert "<b>" not in page
+
+
+def test_evaluate__memory_does_not_grow_with_frames() -> None:
+    probability, target = maps(0, (128, 128))
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        evaluate(((f"{k}", probability.copy(), target.copy()) for k in range(count)), workers=2, resamples=10)
+        _, high = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return high
+
+    peak(4)
+    assert peak(60) < peak(15) + 45 * 4096
+
+
+def test_evaluate__reads_only_a_few_frames_ahead() -> None:
+    made: list[int] = []
+    done: list[int] = []
+
+    def produce() -> Iterator[Case]:
+        for k, case in enumerate(cases(20)):
+            made.append(k)
+            assert len(made) - len(done) <= 5
+            yield case
+
+    evaluate(produce(), workers=2, resamples=10, progress=done.append)
+    assert sum(done) == 20
+
+
+def test_fingerprint__knows_labels_and_ids_not_predictions() -> None:
+    probability, target = maps(0)
+    base = evaluate([("a", probability, target)]).protocol["data"]
+    assert evaluate([("a", 1 - probability, target)]).protocol["data"] == base
+    assert evaluate([("b", probability, target)]).protocol["data"] != base
+    assert evaluate([("a", probability, ~target)]).protocol["data"] != base
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ([], "no labelled frame"),
+        ([("a", *maps(0)), ("a", *maps(1))], "a occurs twice"),
+        ([("a", maps(0)[0][:9], maps(0)[1])], "frame a cannot be measured"),
+        ([("a", maps(0)[0] * np.float32(np.nan), maps(0)[1])], "frame a cannot be measured"),
+        ([("a", maps(0)[0] * 9, maps(0)[1])], "frame a cannot be measured"),
+        ([("a", *maps(0)), ("b", maps(1)[1], maps(1)[1])], "one kind"),
+    ],
+)
+def test_evaluate__bad_input(bad: list[tuple[str, np.ndarray, np.ndarray]], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        evaluate(bad)
+
+
+def test_evaluate__bad_threshold() -> None:
+    with pytest.raises(ValueError, match="threshold must lie"):
+        evaluate(cases(1), 40.0)
+
+
+def test_evaluate__an_error_of_the_source_comes_through() -> None:
+    def broken() -> Iterator[Case]:
+        yield from cases(2)
+        raise DataError("cannot decode frame_2.png")
+
+    with pytest.raises(DataError, match="cannot decode"):
+        evaluate(broken())
