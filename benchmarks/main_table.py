@@ -95,7 +95,7 @@ def run_cell(place: Place, method: str, labels: str, seed: int) -> dict[str, obj
     name = f"{method}_{labels}_{seed}"
     out, evaluation = place.runs / f"finetune_{name}", place.runs / f"evaluate_{name}"
     train = ["finetune", str(place.data / "arcade/syntax/train"), "--out", str(out), "--config", "finetune_laptop"]
-    text, seconds = vasomim(place, *train, "--init", init, "--labels", labels, "--seed", str(seed))
+    text, seconds = vasomim(place, *train, "--init", init, "--labels", labels, "--seed", str(seed), "--holdout", "0")
     judge = ["evaluate", str(place.data / "arcade/syntax/val"), "--weights", str(out), "--size", "224"]
     text_judge, _ = vasomim(place, *judge, "--out", str(evaluation))
     card = json.loads((evaluation / "evaluation.json").read_text())

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from vasomim.config import CropConfig, FinetuneConfig, OptimConfig, PretrainConfig, RunConfig, SegmentorConfig
 from vasomim.data.augment import JointCrop
@@ -20,7 +21,7 @@ from vasomim.engine.loop import FitSettings
 from vasomim.engine.optim import build_optimizer, parameter_groups
 from vasomim.engine.schedules import Schedule, cosine_schedule, polynomial_schedule
 from vasomim.errors import CheckpointError, MisuseError
-from vasomim.losses import bce_loss, soft_cldice_loss, soft_dice_loss
+from vasomim.losses import soft_cldice_loss, soft_dice_loss
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.norm import InputNorm
 from vasomim.models.registry import create_model
@@ -156,7 +157,9 @@ def load_segmentor(path: Path | None) -> nn.Module:
         )
     model, facts = load_pretrained(path)
     if facts.get("kind") != "segmentor":
-        raise CheckpointError(f"{path} holds a {facts.get('kind')}, need a segmentor; make one with `vasomim segmentor`")
+        raise CheckpointError(
+            f"{path} holds a {facts.get('kind')}, need a segmentor; make one with `vasomim segmentor`"
+        )
     return model
 
 
@@ -184,7 +187,7 @@ def build_loss(*, dice: float, bce: float, cldice: float = 0.0, cldice_iteration
     """A weighted sum of segmentation losses; terms of weight 0 are not computed."""
     losses: Mapping[str, tuple[float, Callable[[Tensor, Tensor], Tensor]]] = {
         "dice": (dice, soft_dice_loss),
-        "bce": (bce, bce_loss),
+        "bce": (bce, binary_cross_entropy_with_logits),
         "cldice": (cldice, partial(soft_cldice_loss, iterations=cldice_iterations)),
     }
     active = {name: pair for name, pair in losses.items() if pair[0] > 0}
@@ -193,8 +196,6 @@ def build_loss(*, dice: float, bce: float, cldice: float = 0.0, cldice_iteration
 
 def build_finetuning(config: FinetuneConfig, statistics: tuple[float, float]) -> SegmentationTask:
     """The segmentation task, from random weights."""
-    model = create_normalised(
-        config.model, statistics, img_size=config.img_size, drop_path_rate=config.drop_path_rate
-    )
+    model = create_normalised(config.model, statistics, img_size=config.img_size, drop_path_rate=config.drop_path_rate)
     loss = build_loss(dice=config.dice_weight, bce=config.bce_weight, cldice=config.cldice_weight)
     return SegmentationTask(model, loss, target="mask")

@@ -8,20 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
+
+from vasomim import metrics
+from vasomim.build import build_finetuning
+from vasomim.commands.console import print_result, say
+from vasomim.commands.training import device_of, export_model, fingerprint, open_run, train
+from vasomim.config import FinetuneConfig
 from vasomim.data.open import open_labelled
 from vasomim.data.samples import FrameDataset, subset
 from vasomim.data.splits import label_subset, split_holdout
 from vasomim.data.statistics import pixel_statistics
+from vasomim.engine.report import write_report
 from vasomim.engine.runs import RunFolder
-from vasomim.inference.predictor import Predictor
-from vasomim.models.weights import load_statistics
-
-from vasomim import metrics
-from vasomim.build import build_finetuning, initialise
-from vasomim.commands.console import print_result, say
-from vasomim.commands.training import device_of, export_model, fingerprint, finish, open_run, train
-from vasomim.config import FinetuneConfig
 from vasomim.errors import MisuseError
+from vasomim.inference.predictor import Predictor
+from vasomim.models.weights import find_weights, load_weights, read_config
 from vasomim.types import Progress
 from vasomim.viz.images import contact_sheet, error_map, overlay, to_rgb
 from vasomim.viz.pages import html_figure
@@ -61,8 +62,10 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
             native=config.inference == "tile",
         )
         final = validate(task, Progress(result.step, result.step, 0, 1)) if len(data.val) else {}
-        export_model(folder, task.model, {**facts(config), "held_out": dict(final)}, data.statistics)
-        finish(folder, "Fine-tuning", [("Frames not trained on", sheet(predictor(task.model, config), data.val))])
+        export_model(folder, task.model, {**facts(config), "held_out": dict(final)}, config)
+        write_report(
+            folder.path, "Fine-tuning", [("Frames not trained on", sheet(predictor(task.model, config), data.val))]
+        )
     print_result({"out": str(config.out), "step": result.step, "labels": len(data.train), **final}, json=json)
     return 0
 
@@ -79,15 +82,22 @@ def open_data(config: FinetuneConfig, folder: RunFolder) -> LabelledData:
     if not len(chosen):
         raise MisuseError(f"no labelled frame is left to train on: {len(labelled)} in all, {len(val)} set aside")
     folder.note(data=fingerprint(chosen), labels=[record.id for record in chosen.records])
-    pretrained = None if config.init == "scratch" else load_statistics(config.init)
-    return LabelledData(chosen, val, pretrained or pixel_statistics(chosen))
+    return LabelledData(chosen, val, pretrained_statistics(config.init) or pixel_statistics(chosen))
+
+
+def pretrained_statistics(init: str) -> tuple[float, float] | None:
+    """Mean and standard deviation that the encoder to start from was trained with; None where nothing says so."""
+    if init == "scratch" or not find_weights(init).with_name("config.json").is_file():
+        return None
+    facts = read_config(init)
+    return (facts["mean"], facts["std"]) if "mean" in facts and "std" in facts else None
 
 
 def start_from(model: nn.Module, config: FinetuneConfig, folder: RunFolder) -> None:
     """Load the pre-trained encoder, if any, and keep the table of what matched."""
     if config.init == "scratch":
         return
-    table = initialise(model, config.init).table()
+    table = load_weights(model, config.init).table()
     (folder.path / "init.txt").write_text(table + "\n")
     say(table)
 

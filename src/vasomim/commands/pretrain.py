@@ -8,21 +8,21 @@ import torch
 from torch import nn
 
 from vasomim.build import build_length, build_pretraining, mae_arguments, needs_segmentor
-from vasomim.commands.console import print_result, warn
+from vasomim.commands.console import print_result, say, warn
 from vasomim.commands.training import (
     UnlabelledData,
     device_of,
     export_model,
-    finish,
     open_run,
     open_unlabelled,
     train,
 )
 from vasomim.config import PretrainConfig
 from vasomim.data.frames import write_png
+from vasomim.engine.report import write_report
 from vasomim.engine.runs import RunFolder
 from vasomim.engine.validation import load_maps, pretraining_losses, probe_score, reconstruction_sheet
-from vasomim.models.weights import load_encoder, save_pretrained
+from vasomim.models.weights import load_weights
 from vasomim.tasks.pretraining import PretrainingTask
 from vasomim.types import Progress
 from vasomim.viz.pages import html_figure
@@ -39,12 +39,12 @@ def run(config: PretrainConfig, *, json: bool = False, verbose: bool = False) ->
         data = open_unlabelled(config, folder)
         task = build_pretraining(config, data.statistics)
         if config.init is not None:
-            print(load_encoder_into(task, config))
+            say(load_weights(task.mae, config.init).table())
         validate = validator(task, data, config, folder)
         result = train(task, data.train, config.crop, config.img_size, config.optim, config.run, folder, validate)
         final = validate(task, last_progress(config, data)) if validate is not None else {}
-        export(folder, task, config, data, final)
-        finish(folder, "Pre-training", [("Held-out frames", last_sheet(task, data, config))])
+        export(folder, task, config, final)
+        write_report(folder.path, "Pre-training", [("Held-out frames", last_sheet(task, data, config))])
     print_result({"out": str(config.out), "step": result.step, **final}, json=json)
     return 0
 
@@ -81,14 +81,19 @@ def last_progress(config: PretrainConfig, data: UnlabelledData) -> Progress:
     return Progress(length.steps, length.steps, length.epochs - 1, length.epochs, config.run.seed)
 
 
-def export(
-    folder: RunFolder, task: PretrainingTask, config: PretrainConfig, data: UnlabelledData, final: Mapping[str, float]
-) -> None:
-    """The encoder (timm's keys) to export/, the whole autoencoder to export/mae/."""
-    encoder = {"kind": "encoder", "model": config.model.removeprefix("mae_"), "kwargs": {"img_size": config.img_size}}
+def export(folder: RunFolder, task: PretrainingTask, config: PretrainConfig, final: Mapping[str, float]) -> None:
+    """The encoder (timm's keys) to export/, the whole autoencoder to export_mae/."""
+    norm = task.mae.input_norm  # it belongs to the autoencoder; the bare encoder's config names it
+    encoder = {
+        "kind": "encoder",
+        "model": config.model.removeprefix("mae_"),
+        "kwargs": {"img_size": config.img_size},
+        "mean": float(norm.mean),
+        "std": float(norm.std),
+    }
     mae = {"kind": "mae", "model": config.model, "kwargs": mae_arguments(config)}
-    export_model(folder, task.mae.encoder, {**encoder, "held_out": dict(final)}, data.statistics)
-    export_model(folder, task.mae, {**mae, "held_out": dict(final)}, data.statistics, name="mae")
+    export_model(folder, task.mae.encoder, {**encoder, "held_out": dict(final)}, config)
+    export_model(folder, task.mae, {**mae, "held_out": dict(final)}, config, name="mae")
 
 
 def last_sheet(task: PretrainingTask, data: UnlabelledData, config: PretrainConfig) -> str:

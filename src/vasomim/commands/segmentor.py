@@ -9,8 +9,9 @@ from torch import nn
 
 from vasomim.build import build_segmentor
 from vasomim.commands.console import print_result
-from vasomim.commands.training import device_of, export_model, finish, open_run, open_unlabelled, train
+from vasomim.commands.training import device_of, export_model, open_run, open_unlabelled, train
 from vasomim.config import SegmentorConfig
+from vasomim.engine.report import write_report
 from vasomim.engine.validation import Maps, load_maps, segmentation_scores
 from vasomim.types import Progress
 from vasomim.viz.images import contact_sheet, overlay, to_rgb
@@ -31,16 +32,30 @@ def run(config: SegmentorConfig, *, json: bool = False, verbose: bool = False) -
             return scores(task.model, held)
 
         result = train(
-            task, data.train, config.crop, config.img_size, config.optim, config.run, folder, validate if len(held) else None
+            task,
+            data.train,
+            config.crop,
+            config.img_size,
+            config.optim,
+            config.run,
+            folder,
+            validate if len(held) else None,
         )
         final = scores(task.model, held) if len(held) else {}
         export_model(
             folder,
             task.model,
-            {"kind": "segmentor", "model": config.model, "kwargs": {}, "held_out": final, "extraction": config.extraction},
-            data.statistics,
+            {
+                "kind": "segmentor",
+                "model": config.model,
+                "kwargs": {},
+                "inference": {"mode": "resize", "size": config.img_size},
+                "held_out": dict(final),
+                "extraction": config.extraction,
+            },
+            config,
         )
-        finish(folder, "Vessel segmentor", [("What S sees in held-out frames", sheet(task.model, held))])
+        write_report(folder.path, "Vessel segmentor", [("What S sees in held-out frames", sheet(task.model, held))])
     print_result({"out": str(config.out), "step": result.step, **final}, json=json)
     return 0
 

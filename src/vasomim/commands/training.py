@@ -8,13 +8,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from vasomim.build import Length, build_batches, build_crop, build_length, build_settings, build_trainer
+from vasomim.build import build_batches, build_crop, build_length, build_settings, build_trainer
+from vasomim.commands.cards import model_card
 from vasomim.commands.console import progress_bar, warn
-from vasomim.config import CropConfig, FinetuneConfig, OptimConfig, PretrainConfig, RunConfig, SegmentorConfig, dump_config
+from vasomim.config import (
+    CropConfig,
+    FinetuneConfig,
+    OptimConfig,
+    PretrainConfig,
+    RunConfig,
+    SegmentorConfig,
+    dump_config,
+)
 from vasomim.data.extraction import VesselStore, extract_folder
 from vasomim.data.open import open_frames
 from vasomim.data.samples import FrameDataset, subset, with_vessels
@@ -22,9 +32,9 @@ from vasomim.data.splits import split_holdout
 from vasomim.data.statistics import pixel_statistics
 from vasomim.engine.fabric import build_fabric
 from vasomim.engine.loop import FitResult, fit
-from vasomim.engine.report import write_report
 from vasomim.engine.runs import RunFolder
 from vasomim.errors import DataError, MisuseError
+from vasomim.models.weights import save_pretrained
 from vasomim.types import Progress
 
 TrainingConfig = SegmentorConfig | PretrainConfig | FinetuneConfig
@@ -62,14 +72,18 @@ def open_unlabelled(config: SegmentorConfig | PretrainConfig, run: RunFolder) ->
     store = vessel_store(config, frames)
     usable = [index for index, record in enumerate(frames.records) if record in store]
     if not usable:
-        raise DataError(f"none of the {len(frames)} frames has extracted vessels in {store.folder}; are they of other frames?")
+        raise DataError(
+            f"none of the {len(frames)} frames has extracted vessels in {store.folder}; are they of other frames?"
+        )
     if len(usable) < len(frames):
         warn(f"{len(frames) - len(usable)} of {len(frames)} frames have no extracted vessels and are left out")
     dataset = with_vessels(subset(frames, usable), store)
     run.note(data=fingerprint(dataset))
     train, held = split_holdout(dataset, config.holdout, config.run.seed)
     if not train:
-        raise MisuseError(f"all {len(dataset)} frames are held out; give more frames or a holdout below {config.holdout}")
+        raise MisuseError(
+            f"all {len(dataset)} frames are held out; give more frames or a holdout below {config.holdout}"
+        )
     data = subset(dataset, train)
     return UnlabelledData(data, subset(dataset, held), pixel_statistics(data))
 
@@ -128,14 +142,14 @@ SHOWN = ("loss", "reconstruction", "consistency", "samples_per_second", "val/dic
 """Logged values that the progress bar shows."""
 
 
-def finish(run: RunFolder, title: str, sections: list[tuple[str, str]]) -> None:
-    """Write report.html and close the books of the run."""
-    write_report(run.path, title, sections)
+def export_model(
+    run: RunFolder, model: nn.Module, described: Mapping[str, Any], settings: TrainingConfig, name: str | None = None
+) -> None:
+    """Write the model with config and card to OUT/export, or to OUT/export_NAME."""
+    folder = run.export if name is None else run.path / f"export_{name}"
+    save_pretrained(folder, model, described, model_card(described, settings, run.record))
 
 
 def device_of(module: nn.Module) -> torch.device:
     """Where a module's weights live."""
     return next(module.parameters()).device
-
-
-__all__ = ["Length", "UnlabelledData", "device_of", "finish", "open_run", "open_unlabelled", "train"]

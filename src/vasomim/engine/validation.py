@@ -19,7 +19,7 @@ from vasomim.ops.noise import counter_uniform
 from vasomim.tasks.pretraining import PretrainingTask
 from vasomim.tasks.probe import vessel_probe
 from vasomim.types import Progress
-from vasomim.images import contact_sheet, heat_overlay, mask_overlay, to_rgb
+from vasomim.viz.images import RGB, contact_sheet, heat_overlay, mask_overlay, to_rgb
 
 BATCH = 16
 MASK_SEED = 20_250_814
@@ -98,7 +98,7 @@ def probe_score(task: PretrainingTask, fit: Maps, test: Maps, device: torch.devi
 @torch.no_grad()
 def reconstruction_sheet(
     task: PretrainingTask, maps: Maps, progress: Progress, device: torch.device, rows: int = 4
-) -> npt.NDArray[np.uint8]:
+) -> RGB:
     """A picture, one row a frame: frame, guidance, hidden patches, reconstruction, and what S sees in both."""
     batch = {name: value[:rows] for name, value in next(maps.batches(device)).items()}
     images = batch["image"]
@@ -108,7 +108,7 @@ def reconstruction_sheet(
     again = task.segmentor(decoded.images) if task.segmentor is not None else None
     guidance = task.guidance_map(batch, seen)
     columns = ["frame", "guidance", "hidden patches", "reconstruction"]
-    sheet = []
+    sheet: list[list[RGB]] = []
     for row in range(len(images)):
         frame = images[row, 0].cpu().numpy()
         cells = [

@@ -1,0 +1,176 @@
+"""The training verbs on tiny synthetic data: the chain, what a run leaves, resuming, refusing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vasomim.commands import finetune, pretrain, segmentor
+from vasomim.config import (
+    CropConfig,
+    FinetuneConfig,
+    MaskingConfig,
+    OptimConfig,
+    PretrainConfig,
+    RunConfig,
+    SegmentorConfig,
+)
+from vasomim.data.frames import write_png
+from vasomim.errors import CheckpointError, MisuseError
+from vasomim.models.weights import load_pretrained, read_state_dict
+from vasomim.synth import generate
+
+SIZE = 64
+RUN = RunConfig(device="cpu", num_workers=0, log_every=1, save_every=2, validate_every=2)
+FEW = OptimConfig(batch_size=4, steps=4, lr=1e-3)
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve synthetic frames with masks, in images/ and masks/."""
+    root = tmp_path_factory.mktemp("data")
+    for index in range(12):
+        made = generate(index, size=SIZE)
+        write_png(root / "images" / f"{index:02d}.png", made.image)
+        write_png(root / "masks" / f"{index:02d}.png", made.mask.astype(np.uint8) * 255)
+    return root
+
+
+@pytest.fixture(scope="module")
+def guide(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A segmentor run on those frames."""
+    out = tmp_path_factory.mktemp("guide") / "segmentor"
+    config = SegmentorConfig(
+        inputs=(frames / "images",), out=out, model="unext_test", img_size=SIZE, optim=FEW, run=RUN, holdout=0.25
+    )
+    assert segmentor.run(config) == 0
+    return out
+
+
+def pretraining(frames: Path, guide: Path, out: Path, **changes: object) -> PretrainConfig:
+    base = PretrainConfig(
+        inputs=(frames / "images",),
+        out=out,
+        vessels=guide / "vessels",
+        segmentor=guide,
+        model="mae_vit_test",
+        img_size=SIZE,
+        crop=CropConfig(scale=(0.5, 1.0)),
+        optim=FEW,
+        run=RUN,
+        holdout=0.25,
+    )
+    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+
+
+def finetuning(frames: Path, out: Path, **changes: object) -> FinetuneConfig:
+    base = FinetuneConfig(
+        inputs=(frames,), out=out, model="vit_test_unet", img_size=SIZE, optim=FEW, run=RUN, holdout=0.25
+    )
+    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+
+
+def losses(run: Path) -> list[tuple[int, float | None]]:
+    """Step and loss of every line of metrics.jsonl."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [(line["step"], line.get("loss")) for line in lines]
+
+
+def test_segmentor__leaves_what_a_run_leaves(guide: Path) -> None:
+    for name in ("config.yaml", "run.json", "metrics.jsonl", "report.html", "export/README.md", "vessels/masks/00.png"):
+        assert (guide / name).is_file(), name
+    model, facts = load_pretrained(guide)
+    assert facts["kind"] == "segmentor"
+    assert torch.isfinite(model(torch.rand(1, 1, SIZE, SIZE))).all()
+    assert "val/dice" in json.loads((guide / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+def test_pretrain__whole_then_finetune(frames: Path, guide: Path, tmp_path: Path) -> None:
+    before = read_state_dict(guide)
+    config = pretraining(frames, guide, tmp_path / "pretrain")
+    assert pretrain.run(config) == 0
+    after = read_state_dict(guide)
+    trained = torch.load(tmp_path / "pretrain" / "checkpoints" / "step_00000004.pt", weights_only=True)["task"]
+    for name, value in before.items():
+        assert torch.equal(value, after[name])
+        assert torch.equal(value, trained[f"segmentor.net.{name}"]), f"{name} changed while it guided"
+    assert sorted(path.name for path in (tmp_path / "pretrain" / "sheets").iterdir())
+    encoder, facts = load_pretrained(tmp_path / "pretrain")
+    assert facts["kind"] == "encoder"
+    tuned = finetuning(frames, tmp_path / "finetune", init=str(tmp_path / "pretrain"), labels="4")
+    assert finetune.run(tuned) == 0
+    model, facts = load_pretrained(tmp_path / "finetune")
+    assert (facts["mean"], facts["std"]) == pytest.approx(
+        (float(encoder.input_norm.mean), float(encoder.input_norm.std))
+    )
+    assert "matched" in (tmp_path / "finetune" / "init.txt").read_text()
+    assert len(json.loads((tmp_path / "finetune" / "run.json").read_text())["facts"]["labels"]) == 4
+    assert model(torch.rand(1, 1, 70, 50)).shape == (1, 1, 70, 50)
+
+
+def test_pretrain__resumed_equals_uninterrupted_to_the_bit(frames: Path, guide: Path, tmp_path: Path) -> None:
+    whole = pretraining(frames, guide, tmp_path / "whole")
+    pretrain.run(whole)
+    stopped = tmp_path / "stopped"
+    pretrain.run(dataclasses.replace(whole, out=stopped))
+    (stopped / "checkpoints" / "step_00000004.pt").unlink()  # as if it had been killed after step 3
+    pretrain.run(dataclasses.replace(whole, out=stopped))
+    one, two = read_state_dict(tmp_path / "whole" / "export_mae"), read_state_dict(stopped / "export_mae")
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert losses(stopped) == losses(tmp_path / "whole")
+
+
+def test_pretrain__plain_mae_needs_no_segmentor(frames: Path, guide: Path, tmp_path: Path) -> None:
+    config = pretraining(
+        frames,
+        guide,
+        tmp_path / "mae",
+        segmentor=None,
+        masking=MaskingConfig(guidance="none"),
+        consistency_weight=0.0,
+    )
+    assert pretrain.run(config) == 0
+
+
+def test_pretrain__says_that_the_segmentor_is_missing(frames: Path, guide: Path, tmp_path: Path) -> None:
+    with pytest.raises(MisuseError, match="vasomim segmentor"):
+        pretrain.run(pretraining(frames, guide, tmp_path / "out", segmentor=None))
+
+
+def test_pretrain__refuses_weights_of_another_kind(frames: Path, guide: Path, tmp_path: Path) -> None:
+    finetune.run(finetuning(frames, tmp_path / "tuned", optim=dataclasses.replace(FEW, steps=1)))
+    with pytest.raises(CheckpointError, match="segmentor"):
+        pretrain.run(pretraining(frames, guide, tmp_path / "out", segmentor=tmp_path / "tuned"))
+
+
+def test_finetune__refuses_the_folder_of_another_run(frames: Path, tmp_path: Path) -> None:
+    config = finetuning(frames, tmp_path / "run", optim=dataclasses.replace(FEW, steps=2))
+    finetune.run(config)
+    with pytest.raises(MisuseError, match="another run"):
+        finetune.run(dataclasses.replace(config, dice_weight=0.5))
+
+
+def test_finetune__validation_frames_are_never_trained_on(frames: Path, tmp_path: Path) -> None:
+    finetune.run(finetuning(frames, tmp_path / "run", optim=dataclasses.replace(FEW, steps=1)))
+    labels = json.loads((tmp_path / "run" / "run.json").read_text())["facts"]["labels"]
+    assert 0 < len(labels) < 12
+
+
+def test_model_card__holds_no_path(frames: Path, tmp_path: Path) -> None:
+    finetune.run(finetuning(frames, tmp_path / "run", optim=dataclasses.replace(FEW, steps=1)))
+    card = (tmp_path / "run" / "export" / "README.md").read_text()
+    assert str(tmp_path) not in card
+    assert "not a medical device" in card
+
+
+def test_finetune__tile_mode_trains_at_native_pixel_size(frames: Path, tmp_path: Path) -> None:
+    config = finetuning(
+        frames, tmp_path / "run", inference="tile", img_size=32, optim=dataclasses.replace(FEW, steps=1)
+    )
+    assert finetune.run(config) == 0
+    assert load_pretrained(tmp_path / "run")[1]["inference"] == {"mode": "tile", "size": 32}
