@@ -190,7 +190,7 @@ class _Loop:
 
     def update(self, batch: Batch, progress: Progress) -> None:
         """One optimiser step, or none if the loss or its gradient is not finite."""
-        seed_step(self.settings.seed, progress.step, self.fabric.global_rank)
+        seed_step(self.settings.seed, progress.step, self.fabric.global_rank, self.fabric.device)
         self.task.train()
         self.statistics.keep()
         self.optimizer.zero_grad(set_to_none=True)
@@ -236,7 +236,7 @@ class _Loop:
         self.task.eval()
         averaged = self.ema.applied(self.task) if self.ema is not None else nullcontext()
         with torch.no_grad(), own_randomness(self.fabric.device), self.fabric.autocast(), averaged:
-            seed_step(settings.seed, self.step, self.fabric.global_rank, validation=True)
+            seed_step(settings.seed, self.step, self.fabric.global_rank, self.fabric.device, validation=True)
             values = self.validate(self.task, settings.progress(self.step))
         self.log({f"val/{name}": value for name, value in values.items()})
         self.validated = self.step

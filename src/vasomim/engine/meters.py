@@ -49,9 +49,8 @@ class Feed:
     """Batches in order; measures how long the loop waits for them."""
 
     def __init__(self, batches: Iterable[dict[str, Tensor]]) -> None:
-        """Start reading; the global random state is not touched by it (a DataLoader draws its base seed there)."""
-        with torch.random.fork_rng(devices=[]):
-            self.batches: Iterator[dict[str, Tensor]] = iter(batches)
+        """Start reading."""
+        self.batches: Iterator[dict[str, Tensor]] = iter(batches)
         self.waited = 0.0
 
     def next(self, step: int) -> dict[str, Tensor]:

@@ -105,12 +105,17 @@ def own_randomness(device: torch.device) -> Iterator[None]:
         yield
 
 
-def seed_step(seed: int, step: int, rank: int, *, validation: bool = False) -> None:
-    """Seed torch's global generators, from which dropout draws, as a function of all arguments.
+def seed_step(seed: int, step: int, rank: int, device: torch.device, *, validation: bool = False) -> None:
+    """Seed the global generators of CPU and `device`, from which dropout draws, as a function of all arguments.
 
     So a step draws the same whatever was drawn before it: on resuming, on every process, after a validation.
     """
-    torch.manual_seed(_mix(_mix(_mix(seed) ^ step) ^ (2 * rank + validation)))
+    value = _mix(_mix(_mix(seed) ^ step) ^ (2 * rank + validation))
+    # Not torch.manual_seed: it queues a call for every kind of device that is not in use, and never forgets them.
+    torch.default_generator.manual_seed(value)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(value)
 
 
 def _mix(value: int) -> int:
