@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import xml.etree.ElementTree as ET
@@ -24,7 +25,7 @@ def test_linear_ticks__are_inside_even_and_few(low: float, span: float) -> None:
     assert 2 <= len(ticks) <= 7
     slack = 1e-6 * span
     assert all(low - slack <= tick <= high + slack for tick in ticks)
-    steps = [b - a for a, b in zip(ticks, ticks[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(ticks)]
     assert max(steps) == pytest.approx(min(steps), rel=1e-4, abs=1e-9)
 
 

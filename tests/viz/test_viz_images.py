@@ -95,7 +95,7 @@ PROTANOPIA = np.array(
 
 @pytest.mark.parametrize("vision", [np.eye(3), DEUTERANOPIA, PROTANOPIA], ids=["full", "deuteranopia", "protanopia"])
 def test_error_colors__stay_apart_for_the_color_blind(vision: np.ndarray) -> None:
-    colors = np.array(list(ERROR_COLORS.values()) + [(96, 96, 96)], np.float64) / 255
+    colors = np.array([*ERROR_COLORS.values(), (96, 96, 96)], np.float64) / 255
     seen = np.clip(colors**2.2 @ vision.T, 0, 1) ** (1 / 2.2)
     lab = cv2.cvtColor(seen[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
     distances = [float(np.linalg.norm(a - b)) for a, b in itertools.combinations(lab, 2)]

@@ -61,13 +61,14 @@ class PredictionFolder:
         return self.path / kind / f"{name}.png"
 
     def is_done(self, frame_id: str, source: str) -> bool:
-        """Whether all that is asked for exists, made from a file of the same content."""
+        """Whether all that is asked for exists, made from a file of the same content.
+
+        Raises:
+            DataError: the id would lead out of the folder.
+        """
+        files = [self.file(kind, frame_id) for kind in self._kinds()]
         known = self.frames.get(frame_id)
-        return (
-            known is not None
-            and known["source"] == source
-            and all(self.file(kind, frame_id).is_file() for kind in self._kinds())
-        )
+        return known is not None and known["source"] == source and all(file.is_file() for file in files)
 
     def write(self, frame_id: str, image: FloatImage, prediction: Prediction) -> None:
         """Write the pictures of one frame; safe to call from several threads.

@@ -1,0 +1,234 @@
+"""The Predictor: native size, any input type, modes, and honest refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from inference_tools import Darkness, config, export, frame, stripe
+
+from vasomim.data.frames import write_png
+from vasomim.errors import CheckpointError, DataError, MisuseError
+from vasomim.inference.devices import choose_device, choose_dtype
+from vasomim.inference.predictor import Predictor
+
+
+def predictor(mode: str = "tile", size: int = 32, **arguments: object) -> Predictor:
+    return Predictor(Darkness(), config(mode, size), device="cpu", precision="fp32", **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["tile", "resize"])
+@pytest.mark.parametrize("shape", [(48, 60), (32, 32), (20, 90), (130, 70)])
+def test_predict__finds_the_stripe_at_native_size(mode: str, shape: tuple[int, int]) -> None:
+    found = predictor(mode, 32 if mode == "tile" else 64).predict(frame(*shape))
+    assert found.probability.shape == found.mask.shape == shape
+    assert found.probability.dtype == np.float32
+    assert found.mask.dtype == np.bool_
+    assert 0 <= found.probability.min() <= found.probability.max() <= 1
+    assert (found.mask == stripe(*shape)).mean() > 0.97
+    np.testing.assert_array_equal(found.mask, found.probability >= 0.5)
+
+
+def test_predict__pointwise_model_gives_the_same_tiled_and_whole() -> None:
+    image = frame(50, 70)
+    tiled = predictor("tile").predict(image)
+    whole = torch.sigmoid((0.5 - torch.from_numpy(image / np.float32(255))) * 20).numpy()
+    np.testing.assert_allclose(tiled.probability, whole, atol=1e-6)
+
+
+def test_predict__size_equal_to_the_frame_needs_no_resizing() -> None:
+    image = frame(32, 32)
+    np.testing.assert_allclose(
+        predictor("resize", 32).predict(image).probability, predictor("tile", 32).predict(image).probability, atol=1e-6
+    )
+
+
+def test_predict__same_result_for_all_ways_to_give_a_frame(tmp_path: Path) -> None:
+    image = frame()
+    write_png(tmp_path / "a.png", image)
+    ways = [
+        tmp_path / "a.png",
+        str(tmp_path / "a.png"),
+        image.astype(np.uint16) * 257,
+        image.astype(np.float64) / 255,
+        np.repeat(image[..., None], 3, axis=2),
+        np.repeat((image / np.float64(255))[..., None], 4, axis=2),
+    ]
+    expected = predictor().predict(image).probability
+    for way in ways:
+        np.testing.assert_allclose(predictor().predict(way).probability, expected, atol=1e-5)
+
+
+def test_predict__meta_says_how(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", frame())
+    meta = predictor("resize", 64, name="run7").predict(tmp_path / "a.png").meta
+    assert meta["path"] == str(tmp_path / "a.png")
+    assert meta["size"] == [48, 60]
+    assert (meta["threshold"], meta["weights"], meta["mode"]) == (0.5, "run7", "resize")
+    assert meta["seconds"] >= 0
+    assert "warning" not in meta
+
+
+@pytest.mark.parametrize("mode", ["tile", "resize"])
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_predict_batch__does_not_depend_on_the_batch(mode: str, batch_size: int) -> None:
+    images = [frame(40, 50, 1), frame(64, 33, 2), frame(20, 20, 3)]
+    together = predictor(mode, batch_size=batch_size).predict_batch(images)
+    for image, found in zip(images, together, strict=True):
+        np.testing.assert_allclose(found.probability, predictor(mode).predict(image).probability, atol=1e-6)
+
+
+def test_predict_batch__computes_frames_together() -> None:
+    network = Darkness()
+    Predictor(network, config("resize", 64), device="cpu", batch_size=2).predict_batch(
+        [frame(seed=k) for k in range(3)]
+    )
+    assert network.seen == [(2, 1, 64, 64), (1, 1, 64, 64)]
+
+
+def test_predict_batch__nothing() -> None:
+    assert predictor().predict_batch([]) == []
+
+
+def test_predict__constant_frame_is_empty_with_a_warning() -> None:
+    constant, other = predictor().predict_batch([np.full((20, 30), 9, np.uint8), frame()])
+    assert not constant.mask.any()
+    assert constant.probability.max() == 0
+    assert "equal" in constant.meta["warning"]
+    assert other.mask.any()
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.full((8, 8), np.nan), "NaN"),
+        (np.full((8, 8), 200.0), r"\[0, 1\]"),
+        (np.zeros((2, 3, 4, 5), np.uint8), "shape"),
+        (np.zeros((0, 4), np.uint8), "empty"),
+    ],
+)
+def test_predict__refuses_what_is_no_frame(image: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        predictor().predict(image)
+
+
+def test_predict__missing_file(tmp_path: Path) -> None:
+    with pytest.raises(MisuseError, match="no such file"):
+        predictor().predict(tmp_path / "none.png")
+
+
+def test_predictor__threshold_decides_the_mask_only() -> None:
+    low, high = (Predictor(Darkness(), config(threshold=t), device="cpu").predict(frame()) for t in (0.01, 0.99))
+    np.testing.assert_array_equal(low.probability, high.probability)
+    assert low.mask.sum() >= high.mask.sum()
+
+
+def test_predictor__leaves_the_training_mode_as_it_was() -> None:
+    network = Darkness().train()
+    network.dropout.eval()
+    first = Predictor(network, config(), device="cpu").predict(frame())
+    second = Predictor(network, config(), device="cpu").predict(frame())
+    assert network.training
+    assert not network.dropout.training
+    np.testing.assert_array_equal(first.probability, second.probability)
+
+
+def test_probability_at__is_the_network_itself() -> None:
+    network = Darkness()
+    images = torch.rand(3, 1, 17, 23)
+    found = Predictor(network, config(), device="cpu", precision="fp32").probability_at(images)
+    assert found.shape == (3, 17, 23)
+    assert not found.requires_grad
+    torch.testing.assert_close(found, network.eval()(images)[:, 0].sigmoid())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (config("whole"), "mode"),
+        (config(size=0), "size"),
+        (config(threshold=0.0), "threshold"),
+        (config(threshold=1.5), "threshold"),
+        ({"inference": {"mode": "tile", "size": 32, "overlap": 1.0}}, "overlap"),
+    ],
+)
+def test_predictor__refuses_settings_out_of_range(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(MisuseError, match=message):
+        Predictor(Darkness(), settings, device="cpu")
+
+
+def test_predictor__refuses_an_empty_batch_size() -> None:
+    with pytest.raises(MisuseError, match="batch_size"):
+        predictor(batch_size=0)
+
+
+def test_fingerprint__tells_weights_apart() -> None:
+    one, same, other = Darkness(0.5), Darkness(0.5), Darkness(0.4)
+    prints = [Predictor(network, config(), device="cpu").fingerprint() for network in (one, same, other)]
+    assert prints[0] == prints[1] != prints[2]
+
+
+@pytest.mark.parametrize("inside", ["", "export", "export/model.safetensors"])
+def test_from_pretrained__takes_run_export_and_file(tmp_path: Path, inside: str) -> None:
+    run = export(tmp_path / "my_run")
+    loaded = Predictor.from_pretrained(run / inside, device="cpu")
+    assert (loaded.mode, loaded.size, loaded.name) == ("resize", 32, "my_run")
+    assert loaded.predict(frame()).probability.shape == (48, 60)
+
+
+@pytest.mark.parametrize("mode", ["tile", "resize"])
+def test_from_pretrained__real_network_does_not_depend_on_the_batch(tmp_path: Path, mode: str) -> None:
+    export(tmp_path)
+    images = [frame(40, 50, 1), frame(64, 33, 2), frame(32, 32, 3)]
+    maps = [
+        Predictor.from_pretrained(tmp_path, device="cpu", precision="fp32", batch_size=size, mode=mode).probabilities(
+            [image.astype(np.float32) / 255 for image in images]
+        )
+        for size in (1, 5)
+    ]
+    for one, other in zip(*maps, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_from_pretrained__overrides(tmp_path: Path) -> None:
+    loaded = Predictor.from_pretrained(export(tmp_path), device="cpu", threshold=0.3, mode="tile")
+    assert (loaded.threshold, loaded.mode, loaded.size) == (0.3, "tile", 32)
+
+
+def test_from_pretrained__a_segmentor_segments(tmp_path: Path) -> None:
+    loaded = Predictor.from_pretrained(export(tmp_path, "segmentor", "unext_test"), device="cpu")
+    assert loaded.predict(frame()).mask.shape == (48, 60)
+
+
+def test_from_pretrained__encoders_segment_nothing_yet(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="finetune"):
+        Predictor.from_pretrained(export(tmp_path, "encoder", "vit_test"), device="cpu")
+
+
+def test_from_pretrained__nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(MisuseError, match="run folder"):
+        Predictor.from_pretrained(str(tmp_path / "vasomim-base"))
+
+
+@pytest.mark.parametrize("device", ["gpu", "cpu:1", "cuda:x", "cuda:99"])
+def test_choose_device__refuses(device: str) -> None:
+    with pytest.raises(MisuseError, match="device"):
+        choose_device(device)
+
+
+def test_choose_dtype__names() -> None:
+    cpu = torch.device("cpu")
+    assert choose_dtype("fp32", cpu) == torch.float32
+    assert choose_dtype("bf16", cpu) == torch.bfloat16
+    assert choose_dtype("auto", cpu) in (torch.float32, torch.bfloat16)
+    for wrong in ("fp16", "int4"):
+        with pytest.raises(MisuseError, match="precision"):
+            choose_dtype(wrong, cpu)
+
+
+def test_predict__bf16_is_close() -> None:
+    exact = predictor().predict(frame()).probability
+    rough = Predictor(Darkness(), config(), device="cpu", precision="bf16").predict(frame()).probability
+    assert np.abs(exact - rough).max() < 0.05
