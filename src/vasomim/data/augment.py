@@ -199,8 +199,11 @@ def _lay_nearest(mask: BoolImage, pose: _Pose, size: int) -> BoolImage:
 
 
 def _fineness(window: Window, size: int) -> int:
-    """How many times finer than the output a rotated crop is sampled before averaging: its shrinkage, rounded up."""
-    return max(1, math.ceil(max(window.height, window.width) / size - 0.25))
+    """How many times finer than the output a rotated crop is sampled before averaging: so that no pixel is stepped over.
+
+    A step of 1.3 pixels is let pass: a third fineness would double the time of a 512 px frame cut to 224.
+    """
+    return max(1, math.ceil(max(window.height, window.width) / size - 0.3))
 
 
 def _resize(array: npt.NDArray[Any], pose: _Pose, size: int, interpolation: int) -> npt.NDArray[Any]:

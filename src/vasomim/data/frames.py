@@ -198,8 +198,6 @@ def _check_whole(content: bytes, path: Path) -> None:
 
 
 def _decode_image(content: bytes, path: Path) -> npt.NDArray[Any]:
-    if content[:4] in (b"II*\0", b"MM\0*"):
-        _check_one_page(content, path)
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
@@ -209,17 +207,27 @@ def _decode_image(content: bytes, path: Path) -> npt.NDArray[Any]:
         raise DataError(
             f"cannot decode {path}: damaged, truncated or not an image; replace or remove it (known: {known})"
         )
+    if content[:4] in (b"II*\0", b"MM\0*"):
+        return _with_straight_alpha(np.asarray(pixels), content, path)
     return np.asarray(pixels)
 
 
-def _check_one_page(content: bytes, path: Path) -> None:
+def _with_straight_alpha(pixels: npt.NDArray[Any], content: bytes, path: Path) -> npt.NDArray[Any]:
+    """Pixels of a TIFF; those with alpha once more by Pillow, as OpenCV multiplies alpha into the colours or drops it.
+
+    Raises:
+        DataError: several pages.
+    """
     try:
         with Image.open(io.BytesIO(content)) as image:
             pages = getattr(image, "n_frames", 1)
+            if image.mode in ("LA", "PA", "RGBA"):
+                pixels = np.asarray(image.convert("RGBA"))[..., [2, 1, 0, 3]]
     except (OSError, SyntaxError, ValueError):
-        return  # whether it can be decoded is for the decoder to say
+        return pixels  # a kind of TIFF that OpenCV alone can read
     if pages > 1:
         raise DataError(f"{path} holds {pages} pages; need one frame a file: save each page on its own")
+    return pixels
 
 
 def _decode_npy(content: bytes, path: Path) -> npt.NDArray[Any]:
