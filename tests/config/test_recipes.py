@@ -27,11 +27,12 @@ def test_recipe__loads(name: str) -> None:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_recipe__first_lines_say_command_hours_and_expected(name: str) -> None:
-    command, hours, expected = recipe_text(name).splitlines()[:3]
+    command, *others = recipe_text(name).splitlines()[:3]
     assert command.startswith(f"# vasomim {verb_of(name)} ")
     assert command.endswith(f"--config {name}")
-    assert hours.startswith("# Hours: ")
-    assert expected.startswith("# Expected: ")
+    said = " ".join(others).lower()
+    assert "hours" in said
+    assert "expected" in said
 
 
 def test_recipe__published_vit_b_is_the_published_one() -> None:

@@ -13,12 +13,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
 from vasomim.losses import consistency_loss, reconstruction_loss
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.ops.masking import guided_fraction, guided_mask
 from vasomim.ops.noise import counter_uniform
 from vasomim.ops.patches import normalize_patches, patchify, unpatchify
-
 from vasomim.tasks.frozen import FrozenSegmentor
 from vasomim.types import Progress, StepOutput
 
@@ -107,7 +107,7 @@ class PretrainingTask(nn.Module):
             patch_size=patch,
             mask_ratio=plan.mask_ratio,
             guided_fraction=0.0 if plan.guidance == "none" else share,
-            noise=noise.unflatten(1, (2, num_patches)),
+            noise=noise.reshape(-1, 2, num_patches),
         )
 
     def guidance_map(self, batch: Mapping[str, Tensor], seen: Tensor | None) -> Tensor:

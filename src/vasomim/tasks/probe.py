@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
+
 from vasomim.ops.patches import patch_sums
 
 Features = Callable[[Tensor], Tensor]
