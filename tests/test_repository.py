@@ -1,0 +1,48 @@
+"""Files at the root say the same as the package."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+from vasomim._version import __version__
+from vasomim.cli.verbs import VERBS
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0].lower()
+
+
+def test_constraints__pin_every_direct_dependency_once() -> None:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[\w.]+", line) for line in lines)
+    wanted = {*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]}
+    pinned = [name_of(line) for line in lines]
+    assert {name_of(requirement) for requirement in wanted} <= set(pinned)
+    assert len(pinned) == len(set(pinned))
+
+
+def test_citation__names_this_version_and_both_papers() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == __version__
+    assert citation["license"] == PROJECT["license"] == "Apache-2.0"
+    assert citation["authors"] == PROJECT["authors"] == [{"name": "The vasomim developers"}]
+    cited = {identifier["value"] for reference in citation["references"] for identifier in reference["identifiers"]}
+    assert cited == {"arXiv:2508.10794", "arXiv:2602.11536"}
+
+
+def test_changelog__names_every_verb() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert all(f"vasomim {name}" in text for name in VERBS)
+
+
+def test_readme__pictures_are_there() -> None:
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert pictures
+    assert all((ROOT / picture).is_file() for picture in pictures)
