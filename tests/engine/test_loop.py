@@ -17,6 +17,7 @@ from engine_tools import SETTINGS, TinyTask, assert_same, batches, train
 from torch import Tensor, nn
 
 from vasomim.engine.checkpoints import load_tensors
+from vasomim.engine.fabric import build_fabric
 from vasomim.errors import CheckpointError, Interrupted, TrainingError
 from vasomim.types import Progress
 
@@ -183,6 +184,22 @@ def test_fit__clips_the_gradient(tmp_path):
     assert (clipped.weights["head.1.weight"] - start).abs().max() < 2e-3
     assert (train(tmp_path / "b").weights["head.1.weight"] - start).abs().max() > 1e-2
     assert all(line["grad_norm"] > 1e-3 for line in clipped.metrics)
+
+
+def test_fit__in_bf16_computes_in_autocast_and_leaves_the_batch_as_it_is(tmp_path):
+    seen = []
+
+    class Watching(TinyTask):
+        def forward(self, batch, progress):
+            output = super().forward(batch, progress)
+            seen.append((batch["x"].dtype, self.encoder[0](batch["x"]).dtype, output.loss.dtype))
+            return output
+
+    fabric = build_fabric("cpu", "bf16")
+    trained = train(tmp_path, make_task=Watching, fabric=fabric, validate=draw)
+    assert set(seen) == {(torch.float32, torch.bfloat16, torch.float32)}
+    assert trained.weights["head.1.weight"].dtype == torch.float32
+    assert trained.result.step == SETTINGS.total_steps
 
 
 def test_fit__tells_of_every_line(tmp_path):

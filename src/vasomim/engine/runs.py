@@ -5,18 +5,18 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import os
 import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any, Self
 
 from vasomim._version import __version__
+from vasomim.engine.files import write_text
 from vasomim.errors import MisuseError, VasomimError
 
 _FORMAT = 1
@@ -72,7 +72,7 @@ class RunFolder:
             if writer:
                 record.setdefault("sessions", []).append(_session())
                 (path / "metrics.jsonl").touch()
-                _write_text(path / "config.yaml", config_text)
+                write_text(path / "config.yaml", config_text)
             run = cls(path, verb, record, lock)
             run._save_record()
         except BaseException:
@@ -136,7 +136,7 @@ class RunFolder:
             return
         lines = self.metrics()
         kept = [line for line in lines if line.get("step", 0) <= step]
-        _write_text(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
     def close(self, outcome: str = "finished") -> None:
         """Note how this session ended and let go of the folder. Closing twice is harmless."""
@@ -155,11 +155,15 @@ class RunFolder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         """Close, with the error's name as the outcome if there was one."""
-        self.close("finished" if kind is None else kind.__name__)
+        if kind is None:
+            self.close()
+            return
+        with suppress(VasomimError):  # a full disk must not hide why the run ended
+            self.close(kind.__name__)
 
     def _save_record(self) -> None:
         if self.writes:
-            _write_text(self.path / "run.json", json.dumps(_plain(self.record), indent=2) + "\n")
+            write_text(self.path / "run.json", json.dumps(_plain(self.record), indent=2) + "\n")
 
 
 def _adopt(path: Path, verb: str, identity: str) -> dict[str, Any]:
@@ -254,35 +258,16 @@ def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
             continue
 
 
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    with _writing(path):
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
-
-
-class _writing:  # noqa: N801 - reads as a statement
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     """Turns an OSError inside the block into one line that names the file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise VasomimError(
-                f"cannot write {self.path}: {error.strerror or error}; free space or mend the permissions, then run "
-                "the same command again"
-            ) from error
+    try:
+        yield
+    except OSError as error:
+        raise VasomimError(
+            f"cannot write {path}: {error.strerror or error}; free space or mend the permissions, then run the same "
+            "command again"
+        ) from error
 
 
 def _acquire(path: Path) -> IO[str]:
