@@ -170,6 +170,22 @@ def test_append__says_when_the_disk_is_full(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "run.json").read_text())["sessions"][0]["outcome"] == "finished"
 
 
+def test_close__on_a_full_disk_does_not_hide_why_the_run_ended(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    def end(error: type[Exception] | None) -> None:
+        with open_run(tmp_path):
+            disk.setattr(os, "fsync", full)
+            if error is not None:
+                raise error
+
+    with monkeypatch.context() as disk, pytest.raises(ZeroDivisionError):
+        end(ZeroDivisionError)
+    with monkeypatch.context() as disk, pytest.raises(VasomimError, match="No space left"):
+        end(None)
+
+
 def test_git_commit__is_none_outside_a_checkout(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "__file__", str(tmp_path / "runs.py"))
     assert runs.git_commit() is None
