@@ -22,12 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROWS = Path("results/main_table")
-METHODS = {"vasomim": "pretrain_laptop", "mae": "mae_laptop", "scratch": None}
-CELLS = [
-    *[(method, "0.1", 0) for method in ("scratch", "vasomim", "mae")],
-    *[(method, "0.1", 1) for method in ("scratch", "vasomim", "mae")],
-    *[(method, "1.0", 0) for method in ("scratch", "vasomim", "mae")],
-]
+METHODS = {"scratch": None, "vasomim": "pretrain_laptop", "mae": "mae_laptop"}
+CELLS = [(method, labels, seed) for method in METHODS for labels, seed in (("0.1", 0), ("0.1", 1), ("1.0", 0))]
 
 
 @dataclass(frozen=True)
