@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vasomim.ops.skeleton import bounding_box, distance_to, local_width, skeletonize, spread_from
-from vasomim.types import BoolImage, FloatImage
+from vasomim.ops.skeleton import bounding_box, distance_to, nearest_values, skeletonize, width_at
+from vasomim.types import BoolImage
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -96,7 +96,7 @@ class MaskPair:
     def boundary_distances(self) -> tuple[FloatArray, FloatArray]:
         """Distance of each boundary pixel to the other boundary: (of pred to target, of target to pred), in pixels."""
         pred, target = _boundary(self.pred), _boundary(self.target)
-        return _exact(distance_to(target)[pred]), _exact(distance_to(pred)[target])
+        return distance_to(target, at=pred), distance_to(pred, at=target)
 
     @cached_property
     def betti_errors(self) -> tuple[float, float]:
@@ -108,14 +108,9 @@ class MaskPair:
 def _boundary(mask: BoolImage) -> BoolImage:
     """Mask pixels with a 4-neighbour in the background; beyond the border lies background."""
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    inner = cv2.erode(mask.astype(np.uint8), cross, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    inner = cv2.erode(mask.view(np.uint8), cross, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     edge: BoolImage = mask & (inner == 0)
     return edge
-
-
-def _exact(distance: FloatImage) -> FloatArray:
-    """Squared distances between pixels are whole numbers: round there and lose float32's error."""
-    return np.sqrt(np.rint(distance.astype(np.float64) ** 2))
 
 
 def _dice(pair: MaskPair) -> float:
@@ -277,8 +272,9 @@ def _side_counts(mask: BoolImage, skeleton: BoolImage, other: BoolImage, scale: 
     """(4, 4): pixels, those also in `other`, centreline pixels, those also in `other`."""
     if not skeleton.any():
         return np.zeros((len(WIDTH_CLASSES), 4), dtype=np.int64)
-    width = spread_from(skeleton, local_width(mask)) * scale
-    columns = [np.digitize(width[pixels], WIDTH_EDGES) for pixels in (mask, mask & other, skeleton, skeleton & other)]
+    line_class = np.digitize(width_at(mask, skeleton) * scale, WIDTH_EDGES)
+    mask_class = nearest_values(skeleton, line_class, at=mask)
+    columns = (mask_class, mask_class[other[mask]], line_class, line_class[other[skeleton]])
     return np.stack([np.bincount(column, minlength=len(WIDTH_CLASSES)) for column in columns], axis=1)
 
 

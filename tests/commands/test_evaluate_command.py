@@ -165,8 +165,6 @@ def test_evaluate__compare(labelled: Path, predicted: Path, tmp_path: Path, run:
     dice = card["comparison"]["metrics"]["dice"]
     assert dice["difference"] == pytest.approx(card["metrics"]["dice"]["mean"] - dice["other_mean"])
     assert card["comparison"]["n"] == 5
-    with pytest.raises(MisuseError, match="size=native"):
-        run(labelled, weights="run", compare=tmp_path / "a", size=40)
 
 
 def test_evaluate__prints_tables_without_json(
@@ -226,4 +224,17 @@ def test_evaluate__a_comparison_that_is_none_fails_before_the_work(
 ) -> None:
     with pytest.raises(MisuseError, match=r"no evaluation\.json"):
         run(labelled, weights="run", compare=tmp_path)
+    assert not darkness.seen
+
+
+def test_evaluate__a_comparison_with_other_frames_or_sizes_fails_before_the_work(
+    labelled: Path, predicted: Path, darkness: Darkness, tmp_path: Path, run: Run
+) -> None:
+    run(labelled, predictions=predicted, out=tmp_path / "a")
+    with pytest.raises(MisuseError, match="size=native"):
+        run(labelled, weights="run", compare=tmp_path / "a", size=40)
+    for folder in ("images", "masks"):
+        (labelled / folder / "4.png").unlink()
+    with pytest.raises(MisuseError, match="0 only here, 1 only there, such as 4"):
+        run(labelled, weights="run", compare=tmp_path / "a")
     assert not darkness.seen

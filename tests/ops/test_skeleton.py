@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 from skimage import morphology
 
-from vasomim.ops.skeleton import bounding_box, distance_inside, distance_to, local_width, skeletonize, spread_from
+from vasomim.ops.skeleton import bounding_box, distance_inside, distance_to, nearest_values, skeletonize, width_at
 
 EIGHT = np.ones((3, 3), int)
 masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=24))
@@ -63,71 +63,75 @@ def test_bounding_box__of_corners_and_nothing() -> None:
 @settings(max_examples=60, deadline=None)
 def test_distance_inside__is_scipys_with_background_beyond_the_border(mask: np.ndarray) -> None:
     expected = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    np.testing.assert_allclose(distance_inside(mask), expected, rtol=1e-5)
+    everywhere = np.ones_like(mask)
+    np.testing.assert_allclose(distance_inside(mask, everywhere), expected.ravel(), rtol=1e-12)
+    np.testing.assert_allclose(distance_inside(mask, mask), expected[mask], rtol=1e-12)
 
 
 @given(masks.filter(lambda mask: mask.any()))
 @settings(max_examples=60, deadline=None)
 def test_distance_to__is_scipys(points: np.ndarray) -> None:
-    np.testing.assert_allclose(distance_to(points), ndimage.distance_transform_edt(~points), rtol=1e-5)
+    expected = ndimage.distance_transform_edt(~points)
+    np.testing.assert_allclose(distance_to(points, np.ones_like(points)), expected.ravel(), rtol=1e-12)
+    np.testing.assert_allclose(distance_to(points, ~points), expected[~points], rtol=1e-12)
 
 
 def test_distance_to__needs_a_point() -> None:
     with pytest.raises(ValueError, match="at least one True pixel"):
-        distance_to(np.zeros((4, 4), bool))
+        distance_to(np.zeros((4, 4), bool), np.ones((4, 4), bool))
 
 
 @pytest.mark.parametrize("width", range(1, 21))
-def test_local_width__of_a_straight_vessel_is_right_to_half_a_pixel(width: int) -> None:
+def test_width_at__of_a_straight_vessel_is_right_to_half_a_pixel(width: int) -> None:
     mask = vessel(width)
-    middle = np.zeros_like(mask)
-    middle[20:-20] = True
-    assert np.abs(local_width(mask)[skeletonize(mask) & middle] - width).max() <= 0.5
+    skeleton = skeletonize(mask)
+    skeleton[:20] = skeleton[-20:] = False
+    assert np.abs(width_at(mask, skeleton) - width).max() <= 0.5
 
 
 @pytest.mark.parametrize("width", [3, 5, 9, 15])
 @pytest.mark.parametrize("angle", [0.3, np.pi / 4, 1.1])
-def test_local_width__does_not_depend_on_the_direction(width: int, angle: float) -> None:
+def test_width_at__does_not_depend_on_the_direction(width: int, angle: float) -> None:
     mask = vessel(width, angle)
     inner = np.zeros_like(mask)
     inner[24:-24, 24:-24] = True
-    assert abs(float(np.median(local_width(mask)[skeletonize(mask) & inner])) - width) <= 1.2
+    assert abs(float(np.median(width_at(mask, skeletonize(mask) & inner))) - width) <= 1.2
 
 
-def test_spread_from__gives_each_pixel_its_nearest_value() -> None:
-    points, values = np.zeros((32, 64), bool), np.zeros((32, 64), np.float32)
+def test_nearest_values__gives_each_pixel_its_nearest_value() -> None:
+    points = np.zeros((32, 64), bool)
     points[16, 10] = points[16, 50] = True
-    values[16, 10], values[16, 50] = 3, 8
-    spread = spread_from(points, values)
+    spread = nearest_values(points, np.array([3, 8]), np.ones_like(points)).reshape(points.shape)
     assert (spread[:, :29] == 3).all()
     assert (spread[:, 32:] == 8).all()
 
 
-def test_spread_from__agrees_with_scipys_nearest_but_for_near_ties() -> None:
+def test_nearest_values__agrees_with_scipys_nearest_but_for_near_ties() -> None:
     rng = np.random.default_rng(0)
-    points = rng.random((60, 80)) < 0.01
-    values = np.where(points, rng.random(points.shape), 0).astype(np.float32)
+    points, at = rng.random((60, 80)) < 0.01, rng.random((60, 80)) < 0.5
+    values = np.zeros(points.shape)
+    values[points] = rng.random(points.sum())
     rows, columns = ndimage.distance_transform_edt(~points, return_distances=False, return_indices=True)
-    assert np.mean(spread_from(points, values) == values[rows, columns]) > 0.97
+    assert np.mean(nearest_values(points, values[points], at) == values[rows, columns][at]) > 0.97
 
 
-def test_spread_from__bad_input() -> None:
-    with pytest.raises(ValueError, match="at least one True pixel"):
-        spread_from(np.zeros((4, 4), bool), np.zeros((4, 4), np.float32))
-    with pytest.raises(ValueError, match="same"):
-        spread_from(np.ones((4, 4), bool), np.zeros((4, 5), np.float32))
+def test_nearest_values__bad_input() -> None:
+    with pytest.raises(ValueError, match="0 points"):
+        nearest_values(np.zeros((4, 4), bool), np.zeros(0), np.ones((4, 4), bool))
+    with pytest.raises(ValueError, match="16 points"):
+        nearest_values(np.ones((4, 4), bool), np.zeros(4), np.ones((4, 4), bool))
 
 
 def test_distances__do_not_depend_on_opencvs_threads() -> None:
     mask = vessel(9, 0.7, 256)
+    skeleton, everywhere = skeletonize(mask), np.ones_like(mask)
     before = cv2.getNumThreads()
     try:
         results = []
         for threads in (1, 2):
             cv2.setNumThreads(threads)
-            results.append(
-                (distance_inside(mask), distance_to(mask), spread_from(skeletonize(mask), local_width(mask)))
-            )
+            widths = width_at(mask, skeleton)
+            results.append((distance_to(mask, everywhere), widths, nearest_values(skeleton, widths, everywhere)))
     finally:
         cv2.setNumThreads(before)
     assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json as json_text
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -17,13 +16,15 @@ from vasomim.config import EvaluateConfig
 from vasomim.data.open import open_labelled
 from vasomim.data.predictions import PredictedMasks
 from vasomim.data.samples import FrameDataset
-from vasomim.engine.comparison import compare, read_evaluation
+from vasomim.engine.comparison import check_comparable, compare, read_evaluation
 from vasomim.engine.evaluation import EvaluationCard, evaluate
 from vasomim.engine.evaluation_page import NAMES, number_text
 from vasomim.engine.evaluation_source import EvaluationSource, LabelledFrame, Map, stored_masks
 from vasomim.engine.runs import versions
 from vasomim.errors import MisuseError
-from vasomim.inference.predictor import Predictor
+
+if TYPE_CHECKING:
+    from vasomim.inference.predictor import Predictor
 
 OURS = ("evaluation.json", "per_image.csv", "report.html")
 
@@ -34,8 +35,10 @@ def run(config: EvaluateConfig, *, json: bool = False, verbose: bool = False) ->
     dataset = open_labelled(config.inputs, rasteriser=config.rasteriser)
     source, threshold, protocol = open_source(config, dataset)
     check_out(config.out, protocol)
+    if other is not None:
+        check_comparable([record.id for record in dataset.records], protocol, other)
     with progress_bar("evaluating", len(dataset)) as step:
-        card = evaluate(source.cases(), threshold, protocol=protocol, progress=lambda count: step(count))
+        card = evaluate(source.cases(), threshold, protocol=protocol, progress=step)
     if other is not None:
         card = compare(card, other)
     if config.out is not None:
@@ -70,6 +73,9 @@ def open_source(config: EvaluateConfig, dataset: FrameDataset) -> tuple[Evaluati
         masks = PredictedMasks(config.predictions, dataset.records)
         source = EvaluationSource(dataset, stored_masks(masks), config.size, config.batch_size)
         return source, 0.5, {**asked, "predictions": str(config.predictions)}
+    # Loads torch, which masks from files can do without.
+    from vasomim.inference.predictor import Predictor
+
     assert config.weights is not None
     predictor = Predictor.from_pretrained(
         config.weights, config.device, config.precision, config.batch_size, threshold=config.threshold
@@ -82,12 +88,14 @@ def open_source(config: EvaluateConfig, dataset: FrameDataset) -> tuple[Evaluati
 
 def model_maps(predictor: Predictor, size: int | None) -> Callable[[Sequence[LabelledFrame]], Sequence[Map]]:
     """Probabilities as the weights are made to be used, or of whole frames already at the asked size."""
+    from torch import from_numpy
+
     if size is None:
         return lambda frames: [found.probability for found in predictor.predict_batch([f.image for f in frames])]
 
     def at_size(frames: Sequence[LabelledFrame]) -> Sequence[Map]:
         images = np.stack([frame.image for frame in frames])[:, None]
-        return list(predictor.probability_at(torch.from_numpy(images)).numpy())
+        return list(predictor.probability_at(from_numpy(images)).numpy())
 
     return at_size
 

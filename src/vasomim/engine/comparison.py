@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from vasomim.errors import DataError, MisuseError
 from vasomim.metrics import METRICS
 from vasomim.stats import PAIRED_TEST, paired_test
 
-MUST_AGREE = ("average", "size", "rasteriser")
+MUST_AGREE = ("size", "rasteriser")
 """Parts of the protocol without which numbers are not comparable; weights and threshold belong to the method."""
 
 
@@ -64,7 +64,9 @@ def compare(card: EvaluationCard, other: StoredEvaluation) -> EvaluationCard:
     Raises:
         MisuseError: other frames, other labels or another protocol.
     """
-    _check_comparable(card, other)
+    check_comparable(card.ids, card.protocol, other)
+    if card.protocol["data"] != other.protocol.get("data"):
+        raise MisuseError(f"{other.path} has the same frame ids but other labels; evaluate both on the same labels")
     results = {}
     for name in METRICS:
         theirs = [other.values[frame][name] for frame in card.ids]
@@ -80,8 +82,18 @@ def compare(card: EvaluationCard, other: StoredEvaluation) -> EvaluationCard:
     return dataclasses.replace(card, comparison=comparison)
 
 
-def _check_comparable(card: EvaluationCard, other: StoredEvaluation) -> None:
-    ours, theirs = set(card.ids), set(other.values)
+def check_comparable(ids: Sequence[str], protocol: Mapping[str, Any], other: StoredEvaluation) -> None:
+    """Refuse what can be refused before a frame is measured.
+
+    Args:
+        ids: Of the frames to be measured.
+        protocol: The part of the protocol that is settled so far.
+        other: What to compare with.
+
+    Raises:
+        MisuseError: other frames or another protocol.
+    """
+    ours, theirs = set(ids), set(other.values)
     if ours != theirs:
         extra = sorted(ours ^ theirs)
         raise MisuseError(
@@ -89,8 +101,6 @@ def _check_comparable(card: EvaluationCard, other: StoredEvaluation) -> None:
             f"as {', '.join(extra[:3])}; evaluate both on the same data"
         )
     for name in MUST_AGREE:
-        here, there = card.protocol.get(name), other.protocol.get(name)
+        here, there = protocol.get(name), other.protocol.get(name)
         if here != there:
             raise MisuseError(f"{other.path} was evaluated with {name}={there}, this with {here}; evaluate both alike")
-    if card.protocol["data"] != other.protocol.get("data"):
-        raise MisuseError(f"{other.path} has the same frame ids but other labels; evaluate both on the same labels")
