@@ -38,7 +38,7 @@ class MatchReport:
     """What was done to a tensor, or why it was left."""
 
     def table(self) -> str:
-        """The report as text: how many tensors of every fate, by part of the model; single ones where there is a note."""
+        """The report as text: how many tensors of every fate, by part of the model; changed ones line by line."""
         lines = []
         for kind in ("matched", "resized", "converted", "left", "missing"):
             names: tuple[str, ...] = getattr(self, kind)
