@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from vasomim.synth import background, devices
-from vasomim.synth.fields import opening, wedge
+from vasomim.synth.fields import blanking, opening, wedge
 from vasomim.synth.physics import expose, quantise
 from vasomim.synth.project import Camera, set_up
 from vasomim.synth.scene import REFERENCE_SIZE, Polarity, Scene, sample_scene
 from vasomim.synth.shadows import Shadow, cast
 from vasomim.synth.tree import Tree, displacement, grow_tree, move
+from vasomim.synth.values import as_float
 from vasomim.types import BoolImage, Box, FloatImage
 
 _WIDEN = 0.28
@@ -57,7 +58,7 @@ def scene_of(seed: int, index: int, *, stenoses: bool = False) -> Scene:
 
 def widening(size: int) -> float:
     """Factor on vessel radii in frames smaller than `REFERENCE_SIZE`; 1 from there on."""
-    return max(1.0, (REFERENCE_SIZE / size) ** _WIDEN)
+    return float(max(1.0, (REFERENCE_SIZE / size) ** _WIDEN))
 
 
 def look(scene: Scene, tree: Tree, size: int) -> Camera:
@@ -78,7 +79,10 @@ def render_tree(scene: Scene, tree: Tree, camera: Camera, *, frame: int = 0) -> 
         behind = behind + wedge(scene.field, size)
     contrast = scene.bolus.absorption * shadow.thickness / widening(size)
     contrast += devices.attenuation(scene.devices, moved, camera, widening(size))
-    return expose(behind, contrast, transmission, inside, scene.beam, frame), shadow, inside
+    grey = expose(behind, contrast, transmission, inside, scene.beam, frame)
+    if scene.field.shape == "circle":
+        grey = as_float(grey * blanking(scene.field, size))
+    return grey, shadow, inside
 
 
 def render(scene: Scene, size: int = 512, *, bits: Literal[8, 16] = 8, polarity: Polarity = "dark") -> Angiogram:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from vasomim.synth.project import Camera
 from vasomim.synth.scene import Anatomy, Backdrop, Motion
 from vasomim.synth.tree import HEART_BASIS, squeeze
+from vasomim.synth.values import as_float
 from vasomim.types import FloatImage
 
 Floats = npt.NDArray[np.float64]
@@ -37,34 +38,31 @@ def _chord(centre: Floats, axes: Floats, camera: Camera, grid: tuple[FloatImage,
     a = float(d @ d)
     b = x * float(u @ d) + y * float(v @ d)
     c = x * x * float(u @ u) + 2 * x * y * float(u @ v) + y * y * float(v @ v) - 1
-    chord: FloatImage = (2 * np.sqrt(np.maximum(b * b - a * c, 0)) / a).astype(np.float32)
-    return chord
+    return as_float(2 * np.sqrt(np.maximum(b * b - a * c, 0)) / a)
 
 
-def _waves(side: int, cells: int, rng: np.random.Generator) -> FloatImage:
-    """A smooth random field (side, side) of unit variance with `cells` bumps across."""
-    coarse = rng.standard_normal((cells + 3, cells + 3), dtype=np.float32)
-    big = cv2.resize(coarse, (side + 3 * side // cells,) * 2, interpolation=cv2.INTER_CUBIC)
-    start = int(1.5 * side / cells)
-    field: FloatImage = big[start : start + side, start : start + side]
-    return field / (field.std() + 1e-6)
+def _cloud(side: int, cells: tuple[int, int], rng: np.random.Generator, fall: float = 0.8) -> FloatImage:
+    """A random field (side, side) of unit variance: octaves from `cells[0]` to `cells[1]` bumps across.
+
+    Each octave is twice as fine as the one before and `fall` times as strong.
+    """
+    count, strength = cells[0], 1.0
+    total: FloatImage = rng.standard_normal((count, count), dtype=np.float32)
+    while 2 * count <= min(cells[1], side):
+        count, strength = 2 * count, strength * fall
+        finer = as_float(cv2.resize(total, (count, count), interpolation=cv2.INTER_CUBIC))
+        total = finer + np.float32(strength) * rng.standard_normal((count, count), dtype=np.float32)
+    total = as_float(cv2.resize(total, (side, side), interpolation=cv2.INTER_CUBIC))
+    return as_float(total / (total.std() + np.float32(1e-6)))
 
 
-def _cloud(side: int, finest: int, rng: np.random.Generator, fall: float = 0.75) -> FloatImage:
-    """A sum of smooth fields, each twice as fine as the one before and `fall` times as strong."""
-    total = np.zeros((side, side), np.float32)
-    cells, strength = 3, 1.0
-    while cells <= min(finest, side // 2):
-        total += strength * _waves(side, cells, rng)
-        cells, strength = cells * 2, strength * fall
-    return total / (total.std() + 1e-6)
-
-
-def _threads(side: int, cells: int, rng: np.random.Generator) -> FloatImage:
-    """Random winding lines (side, side) in [0, 1], like small vessels and markings of the lung."""
-    first, second = _waves(side, cells, rng), _waves(side, 2 * cells, rng)
-    lines: FloatImage = np.exp(-(((first + 0.35 * second) / 0.16) ** 2)).astype(np.float32)
-    return lines * np.clip(0.5 + _waves(side, 4, rng), 0, 1)
+def _markings(side: int, rng: np.random.Generator) -> FloatImage:
+    """A web of short dark strands (side, side) of unit variance, as vessels of the lung overlap."""
+    web = np.zeros((side, side), np.float32)
+    for cells, strength in ((10, 1.0), (20, 0.8)):
+        web += strength * np.exp(-((_cloud(side, (cells, 4 * cells), rng, 0.5) / 0.35) ** 2))
+    web -= web.mean()
+    return as_float(web / (web.std() + np.float32(1e-6)))
 
 
 def _organs(
@@ -85,93 +83,128 @@ def _organs(
     lungs = chord(-85, 15, 5, 66, 105, 135) + chord(88, 20, 5, 64, 105, 135)
     root = chord(-18, 5, 62, 26, 26, 60)  # great vessels
     air = np.maximum(lungs - heart - domes - root, 0)
+    soft = max(float(rng.uniform(0.25, 0.8)) * air.shape[0] / camera.size / camera.millimetres, 0.3)  # organs move
     body = chord(0, 15, -20, 175, 125, 330)
-    return body, air.astype(np.float32)
+    return body, as_float(cv2.GaussianBlur(air, (0, 0), soft))
 
 
-def _pixels(camera: Camera, points: Floats, side: int) -> npt.NDArray[np.int32]:
-    """Projected points in 1/16 pixels of the grid, as OpenCV draws them."""
-    flat, _ = camera.pixels(points)
-    scaled = (flat + 0.5) * side / camera.size - 0.5
-    return np.clip(np.rint(scaled * 16), -(2**20), 2**20).astype(np.int32)
+class _Sketch:
+    """Bones as polygons and lines in the patient, projected together and drawn on the coarse grid."""
 
+    def __init__(self, camera: Camera, side: int) -> None:
+        self.camera, self.side = camera, side
+        self.millimetre = side / camera.size / camera.millimetres
+        self.shapes: list[Floats] = []
+        self.styles: list[tuple[str, float, float]] = []
 
-def _draw(image: FloatImage, shape: npt.NDArray[np.int32], value: float, width: int, closed: bool = False) -> None:
-    cv2.polylines(image, [shape], closed, value, max(width, 1), cv2.LINE_AA, 4)
+    def add(self, kind: str, points: Floats, value: float, width: float = 0.0) -> None:
+        """Remember a shape: `fill`, `line` or `loop` through points (N, 3) mm; width of lines in mm."""
+        self.shapes.append(points)
+        self.styles.append((kind, value, width))
+
+    def sees(self, point: Floats, reach: float) -> bool:
+        """Whether something within `reach` mm of a point (3,) can show in the frame."""
+        (x, y), scale = self.camera.pixels(point)
+        margin = reach * float(scale)
+        return bool(-margin < x < self.camera.size + margin and -margin < y < self.camera.size + margin)
+
+    def draw(self, blur: float) -> FloatImage:
+        """All shapes in order (side, side); a later shape adds to earlier ones. Blur in mm."""
+        image = np.zeros((self.side, self.side), np.float32)
+        for corners, (kind, value, width) in zip(self._corners(), self.styles, strict=True):
+            pen = max(round(width * self.millimetre), 1)
+            low = np.maximum(corners.min(0) // 16 - pen - 1, 0)
+            high = np.minimum(corners.max(0) // 16 + pen + 2, self.side)
+            if (low >= high).any():
+                continue
+            layer = np.zeros((high - low)[::-1], np.uint8)
+            if kind == "fill":
+                cv2.fillPoly(layer, [corners - 16 * low], 255, cv2.LINE_AA, 4)
+            else:
+                cv2.polylines(layer, [corners - 16 * low], kind == "loop", 255, pen, cv2.LINE_AA, 4)
+            image[low[1] : high[1], low[0] : high[0]] += layer * np.float32(value / 255)
+        return as_float(cv2.GaussianBlur(image, (0, 0), max(blur * self.millimetre, 0.5)))
+
+    def _corners(self) -> list[npt.NDArray[np.int32]]:
+        """Projected points in 1/16 pixels of the grid, as OpenCV draws them."""
+        flat, _ = self.camera.pixels(np.concatenate(self.shapes))
+        scaled = (flat + 0.5) * self.side / self.camera.size - 0.5
+        corners = np.clip(np.rint(scaled * 16), -(2**19), 2**19).astype(np.int32)
+        return np.split(corners, np.cumsum([len(shape) for shape in self.shapes])[:-1])
 
 
 def _spine(backdrop: Backdrop, camera: Camera, side: int, rng: np.random.Generator) -> FloatImage:
     """Vertebral bodies with end plates, pedicles, spinous and transverse processes; (side, side), about 1 in a body."""
-    bone, edges = np.zeros((side, side), np.float32), np.zeros((side, side), np.float32)
-    a_mm = side / camera.size / camera.millimetres
+    sketch = _Sketch(camera, side)
     height, lean, first = rng.uniform(22, 27), rng.normal(0, 0.05), rng.uniform(0, 20)
+    half = float(rng.uniform(14, 18))
+    across, up = half * camera.right, -camera.down * (0.42 * height)
+    ring = np.linspace(0, 2 * np.pi, 16)[:, None]
+    pedicle = 4.2 * np.cos(ring) * camera.right + 6.0 * np.sin(ring) * camera.down
+    body = np.array([across + up, 0.86 * across, across - up, -across - up, -0.86 * across, up - across])
+    ends = np.array([(backdrop.spine_shift + lean * z, 68.0, z) for z in (-170.0, 170.0)])
+    wide = 0.9 * across
+    sketch.add("fill", np.array([ends[0] - wide, ends[0] + wide, ends[1] + wide, ends[1] - wide]), 0.35)
     for level in range(-6, 7):
         z = first + level * height
-        middle = np.array((backdrop.spine_shift + lean * z, 68.0, z))
-        middle[:2] += rng.normal(0, 0.7, 2)
-        across, up = 19.0 * camera.right, -camera.down * (0.41 * height)
-        waist = 0.88
-        body = [across + up, waist * across, across - up, -across - up, -waist * across, up - across]
-        outline = _pixels(camera, middle + np.array(body), side)
-        cv2.fillPoly(bone, [outline], float(rng.uniform(0.85, 1.0)), cv2.LINE_AA, 4)
-        _draw(edges, outline, 1.0, round(1.2 * a_mm), closed=True)
-        ring = np.linspace(0, 2 * np.pi, 16)[:, None]
+        if not sketch.sees(np.array((backdrop.spine_shift + lean * z, 68.0, z)), 60.0):
+            continue
+        middle = np.array((backdrop.spine_shift + lean * z, 68.0, z)) + rng.normal(0, 0.7, 3)
+        sketch.add("fill", middle + body, float(rng.uniform(0.3, 0.45)))
+        sketch.add("loop", middle + body, 0.3, 1.6)
+        for rim in (body[[0, 5]], body[[2, 3]]):
+            sketch.add("line", middle + rim, 0.35, 2.0)
         for offset in (-12.0, 12.0):
-            pedicle = middle + np.array((offset, 18.0, 4.0))
-            loop = 4.2 * np.cos(ring) * camera.right + 6.0 * np.sin(ring) * camera.down
-            _draw(edges, _pixels(camera, pedicle + loop, side), 0.9, round(1.3 * a_mm), closed=True)
-            process = pedicle + np.array([(0, 4, 0), (1.9 * offset, 12, rng.uniform(-2, 6))])
-            _draw(bone, _pixels(camera, process, side), 0.45, round(7 * a_mm))
-        spur = middle + np.array([(0, 32, -4), (0, 55, -20)])
-        _draw(bone, _pixels(camera, spur, side), 0.8, round(5 * a_mm))
-    mottled = bone * (1 + 0.22 * _cloud(side, 64, rng)) + 0.35 * edges
-    return cv2.GaussianBlur(mottled, (0, 0), max(1.1 * a_mm, 0.5))
+            joint = middle + np.array((offset, 18.0, 4.0))
+            sketch.add("loop", joint + pedicle, 0.4, 1.6)
+            process = joint + np.array([(0, 4, 0), (1.9 * offset, 12, rng.uniform(-2, 6))])
+            sketch.add("line", process, 0.28, 7.0)
+        sketch.add("line", middle + np.array([(0, 32, -4), (0, 55, -20)]), 0.4, 5.0)
+    bones = sketch.draw(0.9)
+    return bones * (1 + np.float32(0.14) * _cloud(side, (12, 96), rng))
 
 
 def _ribs(backdrop: Backdrop, camera: Camera, side: int, rng: np.random.Generator) -> FloatImage:
     """Ribs as tilted loops round the chest, their edges denser; (side, side), about 1 on a rib."""
-    broad, rims = np.zeros((side, side), np.float32), np.zeros((side, side), np.float32)
-    a_mm = side / camera.size / camera.millimetres
-    turn = np.linspace(0.12, 2.3, 40)
-    first = rng.uniform(0, 25)
+    sketch = _Sketch(camera, side)
+    turn = np.linspace(0.12, 2.3, 24)
+    first, height = rng.uniform(0, 25), np.array((0, 0, 9.0))
     for level in range(-4, 8):
-        top = first + level * 25.0
         for flank in (-1.0, 1.0):
             x = backdrop.spine_shift * 0.6 + flank * 138 * np.sin(turn)
-            y = 15 + 105 * np.cos(turn)
-            z = top - 62 * (1 - np.cos(turn)) / 2 + rng.normal(0, 2)
-            line = np.stack([x, y, z], 1)
-            lower = line - np.array((0, 0, 9.0))
-            band = np.concatenate([_pixels(camera, line, side), _pixels(camera, lower, side)[::-1]])
-            layer = np.zeros((side, side), np.float32)
-            cv2.fillPoly(layer, [band], 1.0, cv2.LINE_AA, 4)
-            broad += layer
-            _draw(rims, _pixels(camera, line, side), 0.7, round(1.4 * a_mm))
-            _draw(rims, _pixels(camera, lower, side), 1.0, round(1.4 * a_mm))
-    return cv2.GaussianBlur(0.6 * broad + rims, (0, 0), max(1.3 * a_mm, 0.5))
+            z = first + level * 25.0 - 31 * (1 - np.cos(turn)) + rng.normal(0, 2)
+            upper = np.stack([x, 15 + 105 * np.cos(turn), z], 1)
+            sketch.add("fill", np.concatenate([upper, (upper - height)[::-1]]), 0.6)
+            sketch.add("line", upper, 0.5, 1.4)
+            sketch.add("line", upper - height, 0.8, 1.6)
+    return sketch.draw(1.0)
+
+
+def _grid(camera: Camera, side: int, rng: np.random.Generator) -> tuple[FloatImage, FloatImage]:
+    """Millimetres right of and below the heart's middle (side, side), warped so that no organ is an exact ellipse."""
+    line = (((np.arange(side) + 0.5) * camera.size / side - 0.5) - (camera.size - 1) / 2) * camera.millimetres
+    warp = [np.float32(rng.uniform(2.0, 5.0)) * _cloud(side, (3, 12), rng, 0.3) for _ in range(2)]
+    x = (line[None, :] + camera.centre[0]).astype(np.float32)
+    y = (line[:, None] + camera.centre[1]).astype(np.float32)
+    return x + warp[0], y + warp[1]
 
 
 def attenuation(anatomy: Anatomy, backdrop: Backdrop, motion: Motion, camera: Camera) -> FloatImage:
     """Attenuation (H, W) of everything but contrast and devices, natural-log units, the same for the same arguments."""
     size = camera.size
     side = min(_GRID, size)
-    line = (((np.arange(side) + 0.5) * size / side - 0.5) - (size - 1) / 2) * camera.millimetres
-    grid = (
-        (line[None, :] + camera.centre[0]).astype(np.float32),
-        (line[:, None] + camera.centre[1]).astype(np.float32),
-    )
-    body, air = _organs(anatomy, backdrop, motion, camera, grid)
-    textures = [np.random.default_rng((backdrop.seed, k)) for k in range(2, 6)]
-    spine, ribs = _spine(backdrop, camera, side, textures[0]), _ribs(backdrop, camera, side, textures[1])
+    draws = [np.random.default_rng((backdrop.seed, k)) for k in range(2, 7)]
+    body, air = _organs(anatomy, backdrop, motion, camera, _grid(camera, side, draws[0]))
+    spine, ribs = _spine(backdrop, camera, side, draws[1]), _ribs(backdrop, camera, side, draws[2])
     in_lung = np.clip(air / 90, 0, 1)
-    lung = _cloud(side, 64, textures[2], 0.9) + 1.2 * _threads(side, 9, textures[2])
-    tissue = _cloud(side, 32, textures[3], 0.6)
+    lung = np.float32(0.85) * _cloud(side, (10, 160), draws[3], 0.72) + np.float32(0.55) * _markings(side, draws[3])
+    tissue = _cloud(side, (8, 192), draws[4], 0.82)
     coarse = (
         backdrop.tissue * (body - 0.75 * air)
         + backdrop.spine * spine
         + backdrop.ribs * ribs * (0.4 + 0.6 * in_lung)
-        + backdrop.lung_texture * lung * (0.25 + 0.75 * in_lung)
+        + backdrop.lung_texture * lung * (0.2 + 0.8 * in_lung)
         + backdrop.tissue_texture * tissue
-    ).astype(np.float32)
-    full: FloatImage = coarse if side == size else cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
-    return full - np.float32(full.mean())
+    )
+    full = as_float(cv2.resize(as_float(coarse), (size, size), interpolation=cv2.INTER_CUBIC))
+    return as_float(full - full.mean())

@@ -115,7 +115,7 @@ def generate_cine(
         )
     )
     return Cine(
-        images=np.stack([f.image for f in frames]),
+        images=np.array([f.image for f in frames], dtype=frames[0].image.dtype.type),
         masks=np.stack([f.mask for f in frames]),
         centerlines=np.stack([f.centerline for f in frames]),
         boxes=tuple(f.boxes for f in frames),

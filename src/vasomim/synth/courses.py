@@ -19,6 +19,8 @@ from vasomim.synth.scene import Anatomy
 
 Path2 = npt.NDArray[np.float64]
 """(N, 3): two coordinates in the map and the depth."""
+Values = npt.NDArray[np.float64]
+"""(K,)."""
 
 GROOVE = 1.5
 _MM = 45.0
@@ -54,11 +56,13 @@ def _wind(path: Path2, strength: float, rng: np.random.Generator) -> Path2:
     """Adds tortuosity: sideways waves of falling length that vanish at both ends."""
     along = np.arange(len(path)) * _STEP * _MM
     lengths = rng.uniform((28, 14, 8), (60, 26, 13))
-    heights = rng.uniform(0.3, 1.0, 3) * np.array((1.5, 0.85, 0.33)) * (strength * rng.uniform(0.6, 1.3) / _MM)
+    heights = rng.uniform(0.3, 1.0, 3) * np.array((1.9, 1.2, 0.5)) * (strength * rng.uniform(0.6, 1.3) / _MM)
     waves = np.sin(2 * np.pi * along[:, None] / lengths + rng.uniform(0, 2 * np.pi, 3)) @ heights
     tangent = np.gradient(path[:, :2], axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
     ease = np.sin(np.pi * np.linspace(0, 1, len(path))) ** 0.5
+    # Here a vessel winds more, there less.
+    waves *= 0.35 + 0.65 * np.sin(np.pi * along / rng.uniform(40, 90) + rng.uniform(0, np.pi)) ** 2
     wound = path.copy()
     wound[:, 0] -= tangent[:, 1] * waves * ease
     wound[:, 1] += tangent[:, 0] * waves * ease
@@ -66,49 +70,55 @@ def _wind(path: Path2, strength: float, rng: np.random.Generator) -> Path2:
     return wound
 
 
-def _leave(path: Path2, origin: float) -> tuple[Path2, float]:
-    """Start (3,) and heading (rad) of a side branch that leaves `path` at share `origin` of its course."""
-    k = min(max(int(origin * (len(path) - 1)), 1), len(path) - 2)
+def _leave(path: Path2, origins: Values) -> tuple[Path2, Values]:
+    """Starts (K, 3) and headings (K,) in rad of side branches that leave `path` at shares `origins` of its course."""
+    k = np.clip((origins * (len(path) - 1)).astype(np.int64), 1, len(path) - 2)
     ahead = path[k + 1, :2] - path[k - 1, :2]
-    return path[k], float(np.arctan2(ahead[1], ahead[0]))
+    return path[k], np.arctan2(ahead[:, 1], ahead[:, 0])
 
 
-def _wander(start: Path2, heading: float, length: float, bend: float, sway: float, rng: np.random.Generator) -> Path2:
-    """A course of `length` mm from `start` whose heading turns by `bend` rad and sways at random."""
-    count = max(int(length / _MM / _STEP), 6)
-    u = np.linspace(0, 1, count)
-    lengths = rng.uniform((20, 9), (40, 18))
-    phases = rng.uniform(0, 2 * np.pi, 2)
-    waves = np.sin(2 * np.pi * u[:, None] * length / lengths + phases) - np.sin(phases)
-    turn = heading + bend * u + waves @ (sway * rng.uniform(0.2, 0.6, 2))
-    path = np.empty((count, 3))
-    steps = np.stack([np.cos(turn), np.sin(turn)], 1) * _STEP
-    path[:, :2] = start[:2] + np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)[:-1]])
-    path[:, 2] = start[2] * (1 - u)
-    return path
+def _wander(
+    starts: Path2, headings: Values, lengths: Values, bends: Values, sway: float, rng: np.random.Generator
+) -> list[Path2]:
+    """K courses of given lengths (mm) from `starts` (K, 3), whose headings turn by `bends` rad and sway at random."""
+    counts = np.maximum((lengths / _MM / _STEP).astype(np.int64), 6)
+    u = np.minimum(np.arange(counts.max(initial=0)) / (counts[:, None] - 1), 1)
+    periods = rng.uniform((20, 9), (40, 18), (len(counts), 2))
+    phases = rng.uniform(0, 2 * np.pi, (len(counts), 2))
+    depths = sway * rng.uniform(0.2, 0.6, (len(counts), 2))
+    swing = 2 * np.pi * lengths[:, None, None] / periods[:, None] * u[..., None] + phases[:, None]
+    turn = headings[:, None] + bends[:, None] * u
+    turn += ((np.sin(swing) - np.sin(phases)[:, None]) * depths[:, None]).sum(2)
+    path = np.empty((*u.shape, 3))
+    path[..., 0], path[..., 1] = _STEP * np.cos(turn), _STEP * np.sin(turn)
+    path[:, 1:, :2] = np.cumsum(path[:, :-1, :2], axis=1)
+    path[:, :1, :2] = 0
+    path[..., :2] += starts[:, None, :2]
+    path[..., 2] = starts[:, None, 2] * (1 - u)
+    return [line[:count] for line, count in zip(path, counts, strict=True)]
 
 
-def _towards_apex(heading: float, start: Path2) -> float:
-    """The turn (rad) from a heading to the direction of the apex."""
-    to_apex = np.arctan2(-start[1], -start[0])
-    return float((to_apex - heading + np.pi) % (2 * np.pi) - np.pi)
+def _towards_apex(headings: Values, starts: Path2) -> Values:
+    """The turns (K,) in rad from headings to the direction of the apex."""
+    turns: Values = (np.arctan2(-starts[:, 1], -starts[:, 0]) - headings + np.pi) % (2 * np.pi) - np.pi
+    return turns
 
 
 def _twigs(course: Course, anatomy: Anatomy, rng: np.random.Generator, level: int) -> Course:
     """Adds small side branches, and theirs, to a course."""
     length = len(course.path) * _STEP * _MM
-    count = int(rng.poisson(anatomy.twigs * length / (15.0 if level == 0 else 17.0)))
-    sides = list(course.sides)
-    for origin, flip in zip(np.sort(rng.uniform(0.12, 0.93, count)), rng.random(count), strict=True):
-        start, heading = _leave(course.path, float(origin))
-        turn = (1 if flip < 0.5 else -1) * rng.uniform(0.6, 1.25)
-        reach = float(rng.uniform(8, 30) * (1.0 if level == 0 else 0.7) * (1.15 - origin))
-        bend = float(np.clip(_towards_apex(heading + turn, start), -0.9, 0.9) * rng.uniform(0.2, 0.8))
-        path = _wander(start, heading + turn, reach, bend, 0.35 + 0.35 * anatomy.tortuosity, rng)
-        share = float(np.exp(rng.uniform(np.log(0.02), np.log(0.13))))
-        twig = Course(path=path, origin=float(origin), share=share)
-        sides.append(_twigs(twig, anatomy, rng, level + 1) if level < 1 and reach > 16 else twig)
-    return replace(course, sides=tuple(sides))
+    count = int(rng.poisson(anatomy.twigs * length / 18.0))
+    origins = np.sort(rng.uniform(0.12, 0.86, count))
+    starts, headings = _leave(course.path, origins)
+    headings = headings + rng.choice((-1, 1), count) * rng.uniform(0.6, 1.25, count)
+    reaches = rng.uniform(12, 44, count) * (1.0 if level == 0 else 0.7) * (1.15 - origins)
+    bends = np.clip(_towards_apex(headings, starts), -0.9, 0.9) * rng.uniform(0.2, 0.8, count)
+    paths = _wander(starts, headings, reaches, bends, 0.4 + 0.5 * anatomy.tortuosity, rng)
+    shares = np.exp(rng.uniform(np.log(0.02), np.log(0.18), count))
+    twigs = [Course(p, o, s) for p, o, s in zip(paths, origins.tolist(), shares.tolist(), strict=True)]
+    if level == 0:
+        twigs = [_twigs(t, anatomy, rng, 1) if r > 16 else t for t, r in zip(twigs, reaches, strict=True)]
+    return replace(course, sides=(*course.sides, *twigs))
 
 
 def _main(stops: Sequence[tuple[float, float, float]], anatomy: Anatomy, rng: np.random.Generator) -> Path2:
@@ -119,7 +129,7 @@ def _branch(
     parent: Path2, origin: float, end: tuple[float, float], share: float, anatomy: Anatomy, rng: np.random.Generator
 ) -> Course:
     """A named side branch from `parent` at share `origin` that runs to `end` = (rho, theta in degrees)."""
-    start, heading = _leave(parent, origin)
+    start, heading = (found[0] for found in _leave(parent, np.array([origin])))
     angle = np.deg2rad(end[1])
     target = np.array([end[0] * np.cos(angle), end[0] * np.sin(angle)])
     span = float(np.linalg.norm(target - start[:2]))
@@ -132,13 +142,15 @@ def _branch(
 
 def _septals(lad: Path2, rng: np.random.Generator) -> list[Course]:
     """Thin, straight branches that dive from the anterior groove into the wall between the ventricles."""
-    found = []
-    for origin in np.linspace(0.2, 0.62, int(rng.integers(2, 7))) + rng.uniform(-0.02, 0.02):
-        start, _ = _leave(lad, float(origin))
-        path = _wander(start, float(np.pi + rng.normal(0, 0.25)), float(rng.uniform(12, 30)), 0.0, 0.25, rng)
-        path[:, 2] += np.linspace(0, 1, len(path)) * rng.uniform(0.35, 0.6)
-        found.append(Course(path=path, origin=float(origin), share=float(rng.uniform(0.012, 0.04))))
-    return found
+    count = int(rng.integers(2, 7))
+    origins = np.linspace(0.2, 0.62, count) + rng.uniform(-0.02, 0.02)
+    starts, _ = _leave(lad, origins)
+    headings = np.pi + rng.normal(0, 0.25, count)
+    paths = _wander(starts, headings, rng.uniform(12, 30, count), np.zeros(count), 0.25, rng)
+    for path, dive in zip(paths, rng.uniform(0.35, 0.6, count), strict=True):
+        path[:, 2] += np.linspace(0, dive, len(path))
+    shares = rng.uniform(0.012, 0.04, count)
+    return [Course(p, o, s) for p, o, s in zip(paths, origins.tolist(), shares.tolist(), strict=True)]
 
 
 def _lad(anatomy: Anatomy, rng: np.random.Generator) -> Path2:
@@ -163,7 +175,7 @@ def _circumflex(anatomy: Anatomy, rng: np.random.Generator) -> Path2:
 
 def plan_left(anatomy: Anatomy, rng: np.random.Generator) -> Course:
     """Left main stem with anterior descending, circumflex, diagonals, septals, marginals, sometimes a ramus."""
-    stem = _through([(GROOVE + 0.12, 36.0, 0.5), (GROOVE + 0.06, 30.0, 0.3), (GROOVE + 0.02, 24.0, 0.16)])
+    stem = _through([(GROOVE + 0.1, 32.0, 0.36), (GROOVE + 0.05, 29.0, 0.26), (GROOVE + 0.02, 24.0, 0.16)])
     lad, circumflex = _lad(anatomy, rng), _circumflex(anatomy, rng)
     diagonals = [
         _branch(lad, float(o + rng.normal(0, 0.03)), (rng.uniform(0.35, 0.8), rng.uniform(32, 62)), s, anatomy, rng)

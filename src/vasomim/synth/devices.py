@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 
-from vasomim.synth.project import Camera, Tube, project_tube, rasterise
+from vasomim.synth.project import Camera, bounds_of, project_tubes, rasterise
 from vasomim.synth.scene import Devices
 from vasomim.synth.tree import Tree
 from vasomim.types import FloatImage
@@ -34,8 +34,8 @@ def catheter_course(ostium: Floats, inwards: Floats, rng: np.random.Generator) -
     return _smooth_line([ostium + 2.5 * inwards, ostium, back, wall, up, arch])
 
 
-def _tubes(devices: Devices, tree: Tree, camera: Camera) -> list[tuple[Tube, float]]:
-    """Projected devices with their absorption a millimetre."""
+def _lines(devices: Devices, tree: Tree) -> list[tuple[Floats, float, float]]:
+    """Devices as lines (N, 3) mm, with radius in mm and absorption a millimetre."""
     rng = np.random.default_rng(devices.seed)
     root = tree.branches[0]
     ostium = root.points[0]
@@ -53,7 +53,7 @@ def _tubes(devices: Devices, tree: Tree, camera: Camera) -> list[tuple[Tube, flo
         own = [b.points for b in tree.branches if b.vessel == 0]
         artery = np.concatenate(own)[: int(rng.uniform(0.6, 0.95) * sum(map(len, own)))]
         lines.append((artery, 0.18, 0.9))
-    return [(project_tube(camera, p, np.full(len(p), r), np.ones(len(p))), a) for p, r, a in lines]
+    return lines
 
 
 def _electrode(rng: np.random.Generator, camera: Camera) -> FloatImage:
@@ -72,10 +72,13 @@ def _electrode(rng: np.random.Generator, camera: Camera) -> FloatImage:
 def attenuation(devices: Devices, tree: Tree, camera: Camera, widen: float) -> FloatImage:
     """Attenuation (H, W) of all devices, natural-log units. The tree tells where the ostium has moved."""
     total = np.zeros((camera.size, camera.size), np.float32)
-    found = _tubes(devices, tree, camera)
-    wide = [Tube(t.points, t.radii * widen, t.gain / widen) for t, _ in found]
-    for layer, (_, absorption) in zip(rasterise(wide, camera.size), found, strict=True):
-        total[layer.window()] += absorption * layer.values
+    lines = _lines(devices, tree)
+    if lines:
+        points, bounds = np.concatenate([line for line, _, _ in lines]), bounds_of([line for line, _, _ in lines])
+        radii = np.concatenate([np.full(len(line), widen * radius) for line, radius, _ in lines])
+        tubes = project_tubes(camera, points, radii, np.full(len(points), 1 / widen), bounds)
+        for layer, (_, _, absorption) in zip(rasterise(tubes, camera.size), lines, strict=True):
+            total[layer.window()] += absorption * layer.values
     if devices.electrode:
         total += 0.9 * _electrode(np.random.default_rng((devices.seed, 1)), camera)
     return total

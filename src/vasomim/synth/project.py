@@ -6,7 +6,7 @@ Pixel (row y, column x) has its centre at (x, y); u runs to the right, v down.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ Ints = npt.NDArray[np.int64]
 
 _THINNEST = 0.75
 """Radius in pixels below which a tube is drawn wider and correspondingly paler, as a pixel averages over its area."""
-_FLATTEST = 0.3
+_FLATTEST = 0.5
 """Smallest sine between a vessel and the beam that thickens its shadow; steeper pieces overlap themselves anyway."""
 
 
@@ -63,17 +63,18 @@ def _turn(view: View) -> tuple[Floats, Floats, Floats]:
 
 
 def set_up(view: View, size: int, target: Floats) -> Camera:
-    """A camera whose frame is centred on the projected points `target` (N, 3), moved by the view's offset."""
+    """A camera whose frame is centred on the projected points `target` (N, 3) and filled by them as the view asks."""
     right, down, beam = _turn(view)
-    camera = Camera(right, down, beam, np.zeros(2), view.source_distance, view.field / size, size)
+    camera = Camera(right, down, beam, np.zeros(2), view.source_distance, 1.0, size)
     flat, _ = camera.plane(target)
-    centre = 0.5 * (np.percentile(flat, 3, axis=0) + np.percentile(flat, 97, axis=0)) - np.array(view.offset)
-    return Camera(right, down, beam, centre, view.source_distance, view.field / size, size)
+    low, high = np.percentile(flat, (3, 97), axis=0)
+    field = float(np.clip((high - low).max() / view.fill, *view.fields))
+    return replace(camera, centre=0.5 * (low + high) - field * np.array(view.offset), millimetres=field / size)
 
 
 @dataclass(frozen=True, slots=True)
-class Tube:
-    """A projected vessel or catheter: a polyline with radius and contrast."""
+class Tubes:
+    """Projected vessels or catheters, one after the other in the same arrays: polylines with radius and contrast."""
 
     points: Floats
     """(N, 2) pixels."""
@@ -81,28 +82,60 @@ class Tube:
     """(N,) pixels."""
     gain: Floats
     """(N,) millimetres of undiluted contrast a pixel of depth: pixel size x concentration / sine to the beam."""
+    bounds: Ints
+    """(K + 1,): tube k has the samples from bounds[k] up to bounds[k + 1], at least two."""
 
-    def resampled(self, step: float | None = None) -> Tube:
-        """The same tube with samples at most `step` pixels apart; by default as close as its radius asks for."""
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def resampled(self, step: float | None = None) -> Tubes:
+        """The same tubes with samples at most `step` pixels apart; by default as close as the radius asks for."""
         length = np.hypot(*np.diff(self.points, axis=0).T)
         if step is None:
             wanted = np.clip(0.35 * self.radii, 0.5, 2.0)
-            cost = np.concatenate([[0.0], np.cumsum(length / (0.5 * (wanted[1:] + wanted[:-1])))])
+            length /= 0.5 * (wanted[1:] + wanted[:-1])
         else:
-            cost = np.concatenate([[0.0], np.cumsum(length / step)])
-        at = np.linspace(0, cost[-1], int(cost[-1]) + 2)
+            length /= step
+        length[self.bounds[1:-1] - 1] = 1.0  # a gap between tubes, in which nothing is sampled
+        cost = np.concatenate([[0.0], np.cumsum(length)])
+        first, last = cost[self.bounds[:-1]], cost[self.bounds[1:] - 1]
+        counts = (last - first).astype(np.int64) + 2
+        bounds = np.concatenate([[0], np.cumsum(counts)])
+        within = np.arange(bounds[-1]) - np.repeat(bounds[:-1], counts)
+        at = np.repeat(first, counts) + within * np.repeat((last - first) / (counts - 1), counts)
         rows = (*self.points.T, self.radii, self.gain)
         x, y, radii, gain = (np.interp(at, cost, row) for row in rows)
-        return Tube(np.stack([x, y], 1), radii, gain)
+        return Tubes(np.stack([x, y], 1), radii, gain, bounds)
+
+    def chosen(self, samples: npt.NDArray[np.bool_]) -> Tubes:
+        """The chosen samples; every tube must keep at least two of them."""
+        kept = np.concatenate([[0], np.cumsum(samples)])
+        return Tubes(self.points[samples], self.radii[samples], self.gain[samples], kept[self.bounds])
+
+    def among(self, numbers: Sequence[int]) -> Tubes:
+        """The tubes of these numbers, in rising order."""
+        wanted = np.zeros(len(self), bool)
+        wanted[list(numbers)] = True
+        samples = np.repeat(wanted, np.diff(self.bounds))
+        counts = np.diff(self.bounds)[wanted]
+        return Tubes(
+            self.points[samples], self.radii[samples], self.gain[samples], np.concatenate([[0], np.cumsum(counts)])
+        )
 
 
-def project_tube(camera: Camera, points: Floats, radii: Floats, concentration: Floats) -> Tube:
-    """Projects a tube of points (N, 3) mm, radii (N,) mm and contrast concentration (N,) in [0, 1]."""
+def bounds_of(lines: Sequence[Floats]) -> Ints:
+    """Where each of several lines starts and ends once they are joined: (K + 1,)."""
+    return np.concatenate([[0], np.cumsum([len(line) for line in lines])]).astype(np.int64)
+
+
+def project_tubes(camera: Camera, points: Floats, radii: Floats, concentration: Floats, bounds: Ints) -> Tubes:
+    """Projects joined tubes: points (N, 3) mm, radii (N,) mm, concentration (N,) in [0, 1], bounds."""
     flat, scale = camera.pixels(points)
-    tangent = np.gradient(points, axis=0)
-    along = (tangent @ camera.beam) / (np.linalg.norm(tangent, axis=1) + 1e-9)
+    steps = np.diff(points, axis=0, append=points[-1:])
+    steps[bounds[1:] - 1] = steps[bounds[1:] - 2]  # the last sample of a tube looks back
+    along = (steps @ camera.beam) / (np.linalg.norm(steps, axis=1) + 1e-9)
     sine = np.sqrt(np.clip(1 - along**2, _FLATTEST**2, 1))
-    return Tube(flat, radii * scale, concentration / (scale * sine))
+    return Tubes(flat, radii * scale, concentration / (scale * sine), bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,50 +163,48 @@ class Layer:
         return found
 
 
-def _frame_of(tube: Tube, size: int) -> tuple[int, int, int, int]:
-    """The part of the frame (x0, y0, width, height) that a tube can touch; empty where it passes by."""
-    reach = np.maximum(tube.radii, _THINNEST)[:, None] + 1
-    low = np.clip(np.floor((tube.points - reach).min(0)), 0, size).astype(int)
-    high = np.clip(np.ceil((tube.points + reach).max(0)) + 1, 0, size).astype(int)
-    width, height = np.maximum(high - low, 0)
-    return int(low[0]), int(low[1]), int(width), int(height)
+def _frames_of(tubes: Tubes, size: int) -> Ints:
+    """The part of the frame that each tube can touch: (K, 4) x0, y0, width, height; empty where it passes by."""
+    reach = np.maximum(tubes.radii, _THINNEST)[:, None] + 1
+    starts = tubes.bounds[:-1]
+    low = np.clip(np.floor(np.minimum.reduceat(tubes.points - reach, starts)), 0, size)
+    high = np.clip(np.ceil(np.maximum.reduceat(tubes.points + reach, starts)) + 1, 0, size)
+    return np.concatenate([low, np.maximum(high - low, 0)], 1).astype(np.int64)
 
 
-def rasterise(tubes: Sequence[Tube], size: int) -> list[Layer]:
+def rasterise(tubes: Tubes, size: int) -> list[Layer]:
     """The thickness of contrast (mm) that the beam meets in each tube, one cropped layer a tube.
 
     A pixel at distance d from the axis meets 2 sqrt(r^2 - d^2) of the tube, divided by the sine between tube and beam.
     Within a tube the larger of overlapping pieces counts, so that bends are not doubled.
     """
-    fine = [tube.resampled() for tube in tubes]
-    frames = [_frame_of(tube, size) for tube in fine]
-    areas = [w * h for _, _, w, h in frames]
-    bases = np.concatenate([[0], np.cumsum(areas)]).astype(np.int64)
+    fine = tubes.resampled()
+    frames = _frames_of(fine, size)
+    bases = np.concatenate([[0], np.cumsum(frames[:, 2] * frames[:, 3])])
     buffer = np.zeros(int(bases[-1]), np.float32)
-    if fine:
-        _stamp(buffer, fine, frames, bases)
-    return [Layer(y, x, buffer[bases[k] : bases[k + 1]].reshape(h, w)) for k, (x, y, w, h) in enumerate(frames)]
+    _stamp(buffer, fine, frames, bases)
+    return [
+        Layer(y, x, buffer[bases[k] : bases[k + 1]].reshape(h, w)) for k, (x, y, w, h) in enumerate(frames.tolist())
+    ]
 
 
-def _stamp(buffer: FloatImage, tubes: list[Tube], frames: list[tuple[int, int, int, int]], bases: Ints) -> None:
+def _stamp(buffer: FloatImage, tubes: Tubes, frames: Ints, bases: Ints) -> None:
     """Stamps the chord of every sample's disc into its tube's part of the buffer, discs of like size together."""
-    counts = [len(tube.radii) for tube in tubes]
-    points = np.concatenate([tube.points for tube in tubes])
-    true = np.concatenate([tube.radii for tube in tubes])
-    radii = np.maximum(true, _THINNEST)
-    gain = 2 * np.concatenate([tube.gain for tube in tubes]) * (true / radii) ** 2
-    x0, y0, width, height = (np.repeat(column, counts) for column in np.array(frames).T)
+    counts = np.diff(tubes.bounds)
+    radii = np.maximum(tubes.radii, _THINNEST)
+    gain = 2 * tubes.gain * (tubes.radii / radii) ** 2
+    x0, y0, width, height = np.repeat(frames, counts, axis=0).T
     base = np.repeat(bases[:-1], counts) - y0 * width - x0
     reach = np.ceil(radii + 0.5).astype(np.int64)
-    for size in np.unique(reach):
-        chosen = np.flatnonzero(reach == size)
+    for size in np.unique(reach[gain > 0]):
+        chosen = np.flatnonzero((reach == size) & (gain > 0))
         span = np.arange(-size, size + 1)
-        column = np.rint(points[chosen, 0]).astype(np.int64)[:, None] + span
-        row = np.rint(points[chosen, 1]).astype(np.int64)[:, None] + span
-        dx2, dy2 = (column - points[chosen, :1]) ** 2, (row - points[chosen, 1:]) ** 2
+        x, y = tubes.points[chosen].T
+        column, row = np.rint(x).astype(np.int64)[:, None] + span, np.rint(y).astype(np.int64)[:, None] + span
         inside_x = (column >= x0[chosen, None]) & (column < (x0 + width)[chosen, None])
         inside_y = (row >= y0[chosen, None]) & (row < (y0 + height)[chosen, None])
-        chord2 = (radii[chosen] ** 2)[:, None, None] - dy2[:, :, None] - dx2[:, None, :]
+        left_x = (radii[chosen] ** 2)[:, None] - (column - x[:, None]) ** 2
+        chord2 = left_x[:, None, :] - ((row - y[:, None]) ** 2)[:, :, None]
         keep = (chord2 > 0) & inside_y[:, :, None] & inside_x[:, None, :]
         flat = (base[chosen, None] + row * width[chosen, None])[:, :, None] + column[:, None, :]
         values = np.sqrt(np.maximum(chord2, 0)) * gain[chosen, None, None]

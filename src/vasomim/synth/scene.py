@@ -58,10 +58,12 @@ class View:
     """Angle of the detector towards the head; negative is caudal."""
     roll: float = 0.0
     """In-plane rotation."""
-    field: float = 135.0
-    """Side of the frame, measured in the heart."""
+    fill: float = 0.8
+    """Share of the frame's side that the tree takes; more than 1 lets it run out of the frame."""
+    fields: tuple[float, float] = (98.0, 150.0)
+    """Smallest and largest side of the frame, measured in the heart, whatever `fill` asks for."""
     offset: tuple[float, float] = (0.0, 0.0)
-    """How far the middle of the tree lies right of and below the middle of the frame."""
+    """How far the middle of the tree lies right of and below the middle of the frame, as shares of its side."""
     source_distance: float = 760.0
     """From the focal spot to the heart; perspective."""
 
@@ -180,7 +182,7 @@ class Scene:
     motion: Motion = field(default_factory=Motion)
     bolus: Bolus = field(default_factory=Bolus)
     field: Field = field(default_factory=Field)
-    mask_threshold: float = 0.3
+    mask_threshold: float = 0.35
     """Millimetres of undiluted contrast from which a pixel counts as vessel."""
 
 
@@ -201,8 +203,8 @@ def _view(rng: np.random.Generator, side: Side) -> View:
         lao=float(lao + rng.normal(0, 5)),
         cranial=float(cranial + rng.normal(0, 4)),
         roll=float(rng.normal(0, 2)),
-        field=float(rng.uniform(112, 158)),
-        offset=(float(rng.normal(0, 7)), float(rng.normal(0, 7))),
+        fill=float(rng.uniform(0.55, 0.95)),
+        offset=(float(rng.normal(0, 0.05)), float(rng.normal(0, 0.05))),
         source_distance=float(rng.uniform(700, 800)),
     )
 
@@ -212,10 +214,10 @@ def _anatomy(rng: np.random.Generator, num_stenoses: int) -> Anatomy:
     return Anatomy(
         seed=_seed(rng),
         side=side,
-        root_radius=float(rng.uniform(1.75, 2.4) * (1.0 if side == "left" else 0.93)),
+        root_radius=float(rng.uniform(1.75, 2.3) * (1.0 if side == "left" else 0.92)),
         murray_exponent=float(rng.uniform(2.7, 3.0)),
-        tortuosity=float(np.clip(rng.gamma(3.0, 0.36), 0.2, 3.0)),
-        twigs=float(rng.uniform(0.5, 1.4)),
+        tortuosity=float(np.clip(rng.gamma(2.5, 0.3), 0.15, 2.2)),
+        twigs=float(rng.uniform(0.6, 1.7)),
         left_dominant=bool(rng.random() < 0.12),
         heart_length=float(rng.normal(58, 4)),
         heart_width=float(rng.normal(42, 3)),
@@ -244,11 +246,11 @@ def _field(rng: np.random.Generator) -> Field:
 def _backdrop(rng: np.random.Generator) -> Backdrop:
     return Backdrop(
         seed=_seed(rng),
-        tissue=float(rng.uniform(0.004, 0.008)),
-        spine=float(rng.uniform(0.08, 0.28)),
-        ribs=float(rng.uniform(0.01, 0.07)),
-        lung_texture=float(rng.uniform(0.03, 0.13)),
-        tissue_texture=float(rng.uniform(0.012, 0.04)),
+        tissue=float(rng.uniform(0.0055, 0.0105)),
+        spine=float(rng.uniform(0.12, 0.34)),
+        ribs=float(rng.uniform(0.03, 0.13)),
+        lung_texture=float(rng.uniform(0.04, 0.11)),
+        tissue_texture=float(rng.uniform(0.032, 0.06)),
         spine_shift=float(rng.normal(-24, 6)),
         diaphragm=float(rng.normal(-40, 16)),
     )
@@ -258,21 +260,21 @@ def _devices(rng: np.random.Generator) -> Devices:
     return Devices(
         seed=_seed(rng),
         catheter_radius=float(rng.uniform(0.8, 1.05) * (rng.random() < 0.95)),
-        catheter_absorption=float(rng.uniform(0.05, 0.14)),
+        catheter_absorption=float(rng.uniform(0.1, 0.22)),
         femoral=bool(rng.random() < 0.2),
         wire=bool(rng.random() < 0.06),
-        electrode=bool(rng.random() < 0.05),
+        electrode=bool(rng.random() < 0.03),
     )
 
 
 def _beam(rng: np.random.Generator) -> Beam:
     return Beam(
         seed=_seed(rng),
-        quanta=float(np.exp(rng.uniform(np.log(300), np.log(2500)))),
+        quanta=float(np.exp(rng.uniform(np.log(280), np.log(1000)))),
         blur_px=float(rng.uniform(0.6, 1.2)),
-        noise_blur_px=float(rng.uniform(0.4, 0.9)),
+        noise_blur_px=float(rng.uniform(0.42, 0.68)),
         scatter=float(rng.uniform(0.15, 0.6)),
-        equalise=float(rng.uniform(0.1, 0.6)),
+        equalise=float(rng.uniform(0.15, 0.6)),
         sharpen=float(rng.uniform(0.0, 0.9)),
         grey=float(rng.uniform(0.32, 0.55)),
         gamma=float(rng.uniform(0.85, 1.25)),
@@ -288,7 +290,7 @@ def sample_scene(rng: np.random.Generator, *, stenoses: bool = False) -> Scene:
         time=float(rng.uniform(1.1, 2.2)),
         duration=float(rng.uniform(2.5, 4.0)),
         speed=float(rng.uniform(130, 230)),
-        absorption=float(rng.uniform(0.07, 0.16)),
+        absorption=float(rng.uniform(0.16, 0.33)),
     )
     return Scene(
         anatomy=anatomy,

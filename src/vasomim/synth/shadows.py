@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vasomim.synth.project import Camera, Layer, Tube, project_tube, rasterise
+from vasomim.synth.project import Camera, Layer, Tubes, bounds_of, project_tubes, rasterise
 from vasomim.synth.scene import Bolus
 from vasomim.synth.tree import Branch, Tree
 from vasomim.types import BoolImage, Box, FloatImage
@@ -27,16 +27,17 @@ class Shadow:
 
 
 @dataclass(frozen=True, slots=True)
-class _Vessel:
-    """A whole vessel through all its bifurcations."""
+class _Vessels:
+    """Whole vessels through all their bifurcations, joined one after the other."""
 
     points: npt.NDArray[np.float64]
     radii: npt.NDArray[np.float64]
     distance: npt.NDArray[np.float64]
-    parent: int
-    """Number of the vessel it leaves, -1 for the first."""
-    joint: int
-    """Samples from its start that lie inside the parent."""
+    bounds: npt.NDArray[np.int64]
+    parents: tuple[int, ...]
+    """Number of the vessel that each leaves, -1 for the first."""
+    in_parent: npt.NDArray[np.bool_]
+    """(N,) samples at the start of a side branch that lie inside its parent, at least two."""
 
 
 def concentration(bolus: Bolus, distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -52,48 +53,56 @@ def _rise(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return t * t * (3 - 2 * t)
 
 
-def _vessels(tree: Tree) -> list[_Vessel]:
+def _vessels(tree: Tree) -> _Vessels:
+    """Joins the pieces between bifurcations to vessels; the shared sample of two pieces counts once."""
     pieces: dict[int, list[Branch]] = {}
     for branch in tree.branches:
         pieces.setdefault(branch.vessel, []).append(branch)
-    found = []
-    for number in range(len(pieces)):
-        own = pieces[number]
-        points = np.concatenate([own[0].points[:1], *(b.points[1:] for b in own)])
-        radii = np.concatenate([own[0].radii[:1], *(b.radii[1:] for b in own)])
-        distance = np.concatenate([own[0].distance[:1], *(b.distance[1:] for b in own)])
-        parent, joint = -1, 0
-        if own[0].parent >= 0:
-            stem = tree.branches[own[0].parent]
-            parent = stem.vessel
-            joint = int(np.searchsorted(distance - distance[0], 1.5 * stem.radii[-1] + radii[0]))
-        found.append(_Vessel(points, radii, distance, parent, min(max(joint, 2), len(points))))
-    return found
+    whole = [pieces[number] for number in range(len(pieces))]
+    parts = [(b, int(k > 0)) for own in whole for k, b in enumerate(own)]
+    bounds = bounds_of([np.empty(sum(len(b.radii) for b in own) - len(own) + 1) for own in whole])
+    stems = [tree.branches[own[0].parent] if own[0].parent >= 0 else None for own in whole]
+    distance = np.concatenate([b.distance[skip:] for b, skip in parts])
+    starts = distance[bounds[:-1]]
+    reach = np.array([1.5 * s.radii[-1] + own[0].radii[0] if s else -1.0 for s, own in zip(stems, whole, strict=True)])
+    in_parent = distance - np.repeat(starts, np.diff(bounds)) <= np.repeat(reach, np.diff(bounds))
+    for first in bounds[:-1][reach > 0]:
+        in_parent[first : first + 2] = True
+    return _Vessels(
+        points=np.concatenate([b.points[skip:] for b, skip in parts]),
+        radii=np.concatenate([b.radii[skip:] for b, skip in parts]),
+        distance=distance,
+        bounds=bounds,
+        parents=tuple(s.vessel if s else -1 for s in stems),
+        in_parent=in_parent,
+    )
 
 
-def _sum(vessels: list[_Vessel], tubes: list[Tube], layers: list[Layer], size: int) -> FloatImage:
+def _sum(vessels: _Vessels, tubes: Tubes, layers: list[Layer], size: int) -> FloatImage:
     """Adds the vessels' layers; where a side branch still lies inside its parent, the larger of both counts."""
     total = np.zeros((size, size), np.float32)
-    sides = [k for k, vessel in enumerate(vessels) if vessel.parent >= 0]
-    starts = [
-        Tube(tubes[k].points[:n], tubes[k].radii[:n], tubes[k].gain[:n]) for k in sides for n in [vessels[k].joint]
-    ]
     for layer in layers:
         total[layer.window()] += layer.values
-    for k, start in zip(sides, rasterise(starts, size), strict=True):
-        total[start.window()] -= np.minimum(start.values, layers[vessels[k].parent].cut(start))
+    sides = [k for k, parent in enumerate(vessels.parents) if parent >= 0]
+    samples = vessels.in_parent.copy()
+    for k, parent in enumerate(vessels.parents):
+        samples[vessels.bounds[k] : vessels.bounds[k + 1]] |= parent < 0
+    for k, start in zip(sides, rasterise(tubes.chosen(samples).among(sides), size) if sides else [], strict=True):
+        total[start.window()] -= np.minimum(start.values, layers[vessels.parents[k]].cut(start))
     return np.maximum(total, 0)
 
 
-def _lines(tubes: list[Tube], seen: list[npt.NDArray[np.bool_]], size: int) -> tuple[BoolImage, FloatImage]:
-    """Centrelines and the projected radius on them, of the parts that hold enough contrast."""
+def _lines(tubes: Tubes, threshold: float, size: int) -> tuple[BoolImage, FloatImage]:
+    """Centrelines and the projected radius on them, of the parts that hold enough contrast.
+
+    On its axis a vessel is 2 r thick; it is followed while that exceeds the threshold.
+    """
     centerline, radii = np.zeros((size, size), bool), np.zeros((size, size), np.float32)
-    for tube, visible in zip(tubes, seen, strict=True):
-        fine = Tube(tube.points, tube.radii, visible.astype(np.float64)).resampled(0.7)
-        x, y = np.rint(fine.points).astype(np.int64).T
-        keep = (fine.gain > 0.5) & (x >= 0) & (y >= 0) & (x < size) & (y < size)
-        centerline[y[keep], x[keep]] = True
-        np.maximum.at(radii, (y[keep], x[keep]), fine.radii[keep].astype(np.float32))
+    fine = tubes.resampled(0.7)
+    x, y = np.rint(fine.points).astype(np.int64).T
+    keep = (2 * fine.radii * fine.gain > threshold) & (x >= 0) & (y >= 0) & (x < size) & (y < size)
+    centerline[y[keep], x[keep]] = True
+    np.maximum.at(radii, (y[keep], x[keep]), fine.radii[keep].astype(np.float32))
     return centerline, radii
 
 
@@ -127,15 +136,14 @@ def cast(tree: Tree, camera: Camera, bolus: Bolus, threshold: float, widen: floa
         opening: (H, W) True where the collimator is open.
     """
     vessels = _vessels(tree)
-    tubes = [project_tube(camera, v.points, v.radii * widen, concentration(bolus, v.distance)) for v in vessels]
+    filling = concentration(bolus, vessels.distance)
+    tubes = project_tubes(camera, vessels.points, vessels.radii * widen, filling, vessels.bounds)
     layers = rasterise(tubes, camera.size)
     mask = np.zeros_like(opening)
     for layer in layers:
         mask[layer.window()] |= layer.values > threshold
     mask &= opening
-    # On the axis a vessel is 2 r thick; it is followed while that exceeds the threshold.
-    seen = [2 * tube.radii * tube.gain > threshold for tube in tubes]
-    centerline, radii = _lines(tubes, seen, camera.size)
+    centerline, radii = _lines(tubes, threshold, camera.size)
     centerline &= mask
     thickness = _sum(vessels, tubes, layers, camera.size)
     return Shadow(thickness, mask, centerline, radii * centerline, _boxes(tree, camera, mask))

@@ -26,8 +26,8 @@ HEART_BASIS = np.stack([_AXIS, _FRONT, _LEFT])
 
 _TAPER = 0.0022
 """Relative loss of radius a millimetre between bifurcations."""
-_TIP = 0.5
-"""Share of its radius that a last piece keeps at its end."""
+_TIP = 18.0
+"""Millimetres over which a vessel thins out at its end; at most its last piece."""
 _SHORTEST = 3
 """Fewest samples of a piece between two bifurcations; a side branch nearer to the one before is left out."""
 
@@ -83,7 +83,8 @@ def on_heart(path: Points, length: float, width: float) -> Points:
     rho = np.hypot(path[:, 0], path[:, 1])
     sinc = np.sinc(rho / np.pi)  # sin(rho) / rho, fine at the apex
     local = np.stack([length * np.cos(rho), width * sinc * path[:, 0], width * sinc * path[:, 1]], 1)
-    return (1 - path[:, 2:]) * local @ HEART_BASIS
+    placed: Points = (1 - path[:, 2:]) * local @ HEART_BASIS
+    return placed
 
 
 def _cuts(course: Course) -> list[tuple[int, Course]]:
@@ -120,7 +121,8 @@ class _Grower:
             parent = len(self.branches) - 1
             later.append((side, points[cut], float(radii[-1] * side.share ** (1 / gamma)), float(along[cut]), parent))
             radius, begin = float(radii[-1] * (1 - side.share) ** (1 / gamma)), cut
-        end = np.linspace(1, _TIP, len(points) - begin)
+        left = along[-1] - along[begin:]
+        end = 0.2 + 0.8 * np.sqrt(np.clip(left / min(_TIP, left[0] + 1e-9), 0, 1))
         radii = radius * end * np.exp(-_TAPER * (along[begin:] - along[begin]))
         self.branches.append(Branch(points[begin:], radii, along[begin:], parent, vessel, radii))
         for side, point, side_radius, side_distance, stem in later:
@@ -150,7 +152,7 @@ def _narrow(tree: Tree, count: int, rng: np.random.Generator) -> Tree:
         room = branch.distance[-1] - branch.distance[0]
         half = float(rng.uniform(3.0, min(7.0, 0.4 * room)))
         middle = branch.distance[0] + float(rng.uniform(half, room - half))
-        severity = float(rng.uniform(0.5, 0.85))
+        severity = float(rng.uniform(0.45, 0.78))
         reach = (branch.distance - middle) / half
         bell = np.where(np.abs(reach) < 1, 0.5 * (1 + np.cos(np.pi * reach)), 0.0)
         inside = np.flatnonzero(bell > 0)
