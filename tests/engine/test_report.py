@@ -22,7 +22,14 @@ def write_metrics(folder: Path, lines: list[dict[str, object] | str]) -> Path:
 def pretraining() -> list[dict[str, object] | str]:
     lines: list[dict[str, object] | str] = []
     for step in range(10, 60, 10):
-        machine = {"lr": 1e-3, "samples_per_second": 50.0, "data_wait": 0.1, "peak_memory_mib": 900.0}
+        machine = {
+            "lr": 1e-3,
+            "samples_per_second": 50.0,
+            "data_wait": 0.1,
+            "peak_memory_mib": 900.0,
+            "skipped": 1,
+            "epoch": 0.5,
+        }
         terms = {"loss": 2 / step, "reconstruction": 1 / step, "consistency": 1 / step, "grad_norm": 0.5}
         lines += [{"step": step, **terms, **machine}]
         lines += [{"step": step, "val/reconstruction": 1.1 / step, "val/consistency": 0.1, "val/probe_r2": step / 100}]
@@ -83,7 +90,7 @@ def test_write_report__holds_values_settings_and_sections(tmp_path: Path) -> Non
     for part in (
         "Pre-training",
         "run7",
-        "50 optimiser steps",
+        "50 optimiser steps, 1 skipped",
         "<p>here</p>",
         "model: &lt;vit&gt;",
         "facts seed",

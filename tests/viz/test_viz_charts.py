@@ -20,6 +20,7 @@ def texts(svg: str) -> list[str]:
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
 def test_linear_ticks__are_inside_even_and_few(low: float, span: float) -> None:
+    span = max(span, 1e-6 * abs(low))
     high = low + span
     ticks = linear_ticks(low, high)
     assert 2 <= len(ticks) <= 7
@@ -49,6 +50,14 @@ def test_log_ticks__are_inside_and_few(low: float, factor: float) -> None:
 )
 def test_tick_labels__are_short(ticks: tuple[float, ...], labels: tuple[str, ...]) -> None:
     assert tick_labels(ticks) == labels
+
+
+def test_line_chart__labels_tell_ticks_apart_and_noise_is_not_magnified() -> None:
+    narrow = texts(line_chart({"a": [(0, 1366.5), (1, 1372.1)]}, "t"))
+    assert len(set(narrow)) == len(narrow)
+    flat = line_chart({"a": [(0, 1366.595), (1, 1366.606)]}, "t")
+    heights = [float(pair.split(",")[1]) for pair in flat.split('polyline points="')[1].split('"')[0].split()]
+    assert abs(heights[0] - heights[1]) < 1
 
 
 def test_line_chart__names_title_axes_and_series() -> None:

@@ -37,6 +37,8 @@ _NAMES = {
 }
 _SCORES = {"dice": "Dice", "cldice": "clDice", "probe_r2": "vessel probe R²"}
 _STEP = "optimiser step"
+_BOOKS = ("epoch", "skipped")
+"""Kept by the loop for itself: no curves."""
 
 
 def write_report(run_path: Path, title: str, sections: Sequence[tuple[str, str]] = ()) -> Path:
@@ -108,7 +110,7 @@ def _is_number(value: object) -> bool:
 def _learning_curves(series: Series) -> list[tuple[str, str]]:
     """Every loss with its held-out twin, then the scores, then how the optimiser fared."""
     optimiser = ("lr", "grad_norm")
-    terms = [name for name in series if "/" not in name and name not in (*_MACHINE, *optimiser, "epoch")]
+    terms = [name for name in series if "/" not in name and name not in (*_MACHINE, *optimiser, *_BOOKS)]
     if len(terms) == 2 and "loss" in terms and _same(series, *terms):
         terms = [name for name in terms if name != "loss"]  # one term of weight 1 is the loss
     charts = []
@@ -145,7 +147,7 @@ def _last_values(series: Series) -> str:
     """Last value of each loss and score, with the best one of each score and the step it was reached at."""
     rows: list[list[Cell]] = []
     for name, points in series.items():
-        if name in _MACHINE or name in ("epoch", "grad_norm", "lr"):
+        if name in (*_MACHINE, *_BOOKS, "grad_norm", "lr"):
             continue
         key = name.removeprefix("val/")
         held_out = key != name
@@ -155,7 +157,9 @@ def _last_values(series: Series) -> str:
         label = _name(key) if is_loss else _SCORES.get(key, key)
         rows.append([label, "held out" if held_out else "training", points[-1][1], best[1], int(best[0])])
     steps = max((points[-1][0] for points in series.values() if points), default=0.0)
-    return html_table(rows, ["", "frames", "last", "best", "at step"], f"{int(steps)} optimiser steps") if rows else ""
+    skipped = int(series["skipped"][-1][1]) if "skipped" in series else 0
+    caption = f"{int(steps)} optimiser steps" + (f", {skipped} skipped: the loss was not finite" if skipped else "")
+    return html_table(rows, ["", "frames", "last", "best", "at step"], caption) if rows else ""
 
 
 def _preformatted(path: Path) -> str:

@@ -53,11 +53,11 @@ def line_chart(
     if not points:
         body = _text(_WIDTH / 2, height / 2, "no values yet", "middle")
         return _svg(title, height, legend + body)
-    y_low, y_high = _range([y for _, y in points], log_y)
+    y_low, y_high = _range([y for _, y in points], log_y, least=1e-3)
     y_ticks = log_ticks(y_low, y_high) if log_y else linear_ticks(y_low, y_high)
     y_names = tick_labels(y_ticks)
     left = 10 + 8 * max(map(len, y_names)) + (16 if y_label else 0)
-    x_low, x_high = _range([x for x, _ in points], False, margin=0.0)
+    x_low, x_high = _range([x for x, _ in points], False, margin=0.0, least=1e-6)
     x_ticks = linear_ticks(x_low, x_high, 6)
     bottom = height - (48 if x_label else 28)
     x_axis = Axis(x_low, x_high, left, _WIDTH - 18, x_ticks, tick_labels(x_ticks))
@@ -102,16 +102,23 @@ def _label(value: float, size: float) -> str:
         mantissa, exponent = f"{value:.4e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
     unit, suffix = (1e6, "M") if size >= 1e6 else (1e3, "k") if size >= 1e4 else (1.0, "")
-    return f"{value / unit:.6g}{suffix}"
+    return f"{value / unit:.10g}{suffix}"
 
 
-def _range(values: list[float], log: bool, margin: float = 0.04) -> tuple[float, float]:
-    """Limits a little wider than the values, never empty."""
+def _range(values: list[float], log: bool, margin: float = 0.04, *, least: float) -> tuple[float, float]:
+    """Limits a little wider than the values; never empty, and not so narrow that noise looks like a trend.
+
+    Args:
+        values: what has to fit.
+        log: for a logarithmic axis.
+        margin: share of the range added on both sides.
+        least: smallest range, relative to the values.
+    """
     low, high = min(values), max(values)
     if log:
         return (low / 1.15, high * 1.15) if high > low else (low / 2, high * 2)
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
-        pad = abs(low) * 0.1 or 0.5
+    if high - low <= least * max(abs(low), abs(high)):
+        pad = max(abs(low), abs(high)) * 0.1 or 0.5
         return low - pad, high + pad
     return low - margin * (high - low), high + margin * (high - low)
 
