@@ -93,7 +93,7 @@ def test_write_report__holds_values_settings_and_sections(tmp_path: Path) -> Non
         "50 optimiser steps, 1 skipped",
         "<p>here</p>",
         "model: &lt;vit&gt;",
-        "facts seed",
+        "<td>seed</td>",
         "vasomim",
     ):
         assert part in html

@@ -174,7 +174,8 @@ def _facts(path: Path) -> str:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return ""
-    rows = [[name, value] for name, value in _flat(record) if not name.startswith(("identity", "format_version"))]
+    hidden = ("identity", "format_version")
+    rows = [[name.removeprefix("facts "), value] for name, value in _flat(record) if not name.startswith(hidden)]
     return html_table(rows, ["fact", "value"])
 
 
