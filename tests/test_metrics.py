@@ -250,7 +250,10 @@ def band(width: int, row: int, shape: tuple[int, int] = (120, 160)) -> np.ndarra
     return mask
 
 
-@pytest.mark.parametrize(("width", "name"), [(1, "<3"), (2, "<3"), (3, "3-6"), (5, "3-6"), (8, "6-12"), (16, ">12")])
+@pytest.mark.parametrize(
+    ("width", "name"),
+    [(1, "<3"), (2, "<3"), (3, "3-6"), (6, "3-6"), (7, "6-12"), (12, "6-12"), (13, ">12"), (20, ">12")],
+)
 def test_width_counts__a_band_falls_into_its_class(width: int, name: str) -> None:
     mask = band(width, 50)
     counts = width_counts(MaskPair(mask, mask))

@@ -149,6 +149,14 @@ def test_evaluate__again_into_the_same_folder(labelled: Path, predicted: Path, t
         run(labelled, predictions=predicted, out=tmp_path / "out", size=40)
 
 
+@pytest.mark.usefixtures("darkness")
+def test_evaluate__another_threshold_is_another_evaluation(labelled: Path, tmp_path: Path, run: Run) -> None:
+    run(labelled, weights="run", out=tmp_path / "out")
+    run(labelled, weights="run", out=tmp_path / "out", threshold=0.5)
+    with pytest.raises(MisuseError, match="other threshold"):
+        run(labelled, weights="run", out=tmp_path / "out", threshold=0.3)
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "masks"])
 def test_evaluate__refuses_a_folder_with_something_else(
     labelled: Path, predicted: Path, tmp_path: Path, name: str, run: Run
@@ -192,6 +200,8 @@ def test_evaluate__frames_of_different_sizes(labelled: Path, predicted: Path, ru
         ({}, "got none of --weights and --predictions"),
         ({"weights": "run", "predictions": Path("x")}, "got both"),
         ({"predictions": Path("x"), "threshold": 0.3}, "threshold has no effect"),
+        ({"weights": "run", "size": 0}, "--size must be at least 1, got 0"),
+        ({"weights": "run", "batch_size": 0}, "--batch-size must be at least 1"),
         ({"predictions": Path("nowhere")}, "no such folder of predictions"),
         ({"weights": "nowhere"}, "no weights at nowhere"),
     ],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json as json_text
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,18 +33,19 @@ OURS = ("evaluation.json", "per_image.csv", "report.html")
 
 def run(config: EvaluateConfig, *, json: bool = False, verbose: bool = False) -> int:
     """Print the card (JSON on stdout with `json`); with `--out` also write it, with pictures, to that folder."""
+    check_settings(config)
     other = None if config.compare is None else read_evaluation(config.compare)
     dataset = open_labelled(config.inputs, rasteriser=config.rasteriser)
-    source, threshold, protocol = open_source(config, dataset)
-    check_out(config.out, protocol)
+    opened = open_source(config, dataset)
+    check_out(config.out, opened.protocol)
     if other is not None:
-        check_comparable([record.id for record in dataset.records], protocol, other)
+        check_comparable([record.id for record in dataset.records], opened.protocol, other)
     with progress_bar("evaluating", len(dataset)) as step:
-        card = evaluate(source.cases(), threshold, protocol=protocol, progress=step)
+        card = evaluate(opened.source.cases(), opened.threshold, protocol=opened.protocol, progress=step)
     if other is not None:
         card = compare(card, other)
     if config.out is not None:
-        card.write(config.out, lambda name: source.picture(name, threshold))
+        card.write(config.out, lambda name: opened.source.picture(name, opened.threshold))
         if verbose:
             say(f"look at {config.out / 'report.html'}")
     if json:
@@ -52,38 +55,65 @@ def run(config: EvaluateConfig, *, json: bool = False, verbose: bool = False) ->
     return 0
 
 
-def open_source(config: EvaluateConfig, dataset: FrameDataset) -> tuple[EvaluationSource, float, dict[str, Any]]:
-    """Where predictions come from, the threshold, and what the protocol says of both.
+def check_settings(config: EvaluateConfig) -> None:
+    """Refuse settings that contradict each other.
 
     Raises:
-        MisuseError: neither or both of weights and predictions are given, or a threshold for masks.
+        MisuseError: neither or both of weights and predictions, a threshold for masks, or a number out of range.
     """
     if (config.weights is None) == (config.predictions is None):
         given = "both" if config.weights is not None else "none"
         raise MisuseError(f"got {given} of --weights and --predictions; give one: a model, or a folder of its masks")
+    if config.predictions is not None and config.threshold is not None:
+        raise MisuseError("--threshold has no effect on --predictions, which are masks already; leave it out")
+    for name, value in (("size", config.size), ("batch-size", config.batch_size)):
+        if value is not None and value < 1:
+            raise MisuseError(f"--{name} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Predictions beside their labels, and what the protocol says of them."""
+
+    source: EvaluationSource
+    threshold: float
+    protocol: Mapping[str, Any]
+
+
+def open_source(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
+    """Where predictions come from: masks in files, or a model."""
+    opened = open_masks(config, dataset) if config.weights is None else open_weights(config, dataset)
     asked = {
         "size": config.size or "native",
         "rasteriser": config.rasteriser,
-        "inputs": [str(path) for path in config.inputs],
-        "versions": versions(),
+        "inputs": [str(p) for p in config.inputs],
     }
-    if config.predictions is not None:
-        if config.threshold is not None:
-            raise MisuseError("--threshold has no effect on --predictions, which are masks already; leave it out")
-        masks = PredictedMasks(config.predictions, dataset.records)
-        source = EvaluationSource(dataset, stored_masks(masks), config.size, config.batch_size)
-        return source, 0.5, {**asked, "predictions": str(config.predictions)}
-    # Loads torch, which masks from files can do without.
+    return dataclasses.replace(opened, protocol={**asked, **opened.protocol, "versions": versions()})
+
+
+def open_masks(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
+    """Masks in files."""
+    assert config.predictions is not None
+    masks = PredictedMasks(config.predictions, dataset.records)
+    source = EvaluationSource(dataset, stored_masks(masks), config.size, config.batch_size)
+    return Opened(source, 0.5, {"predictions": str(config.predictions), "threshold": None})
+
+
+def open_weights(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
+    """A model; loads torch, which masks in files can do without."""
     from vasomim.inference.predictor import Predictor
 
     assert config.weights is not None
     predictor = Predictor.from_pretrained(
         config.weights, config.device, config.precision, config.batch_size, threshold=config.threshold
     )
-    weights = {"name": predictor.name, "fingerprint": predictor.fingerprint()}
-    inference = predictor.settings() if config.size is None else {"mode": "whole frame", "size": config.size}
     source = EvaluationSource(dataset, model_maps(predictor, config.size), config.size, config.batch_size)
-    return source, predictor.threshold, {**asked, "weights": weights, "inference": inference}
+    protocol = {
+        "weights": {"name": predictor.name, "fingerprint": predictor.fingerprint()},
+        "inference": predictor.settings() if config.size is None else {"mode": "whole frame", "size": config.size},
+        "threshold": predictor.threshold,
+    }
+    return Opened(source, predictor.threshold, protocol)
 
 
 def model_maps(predictor: Predictor, size: int | None) -> Callable[[Sequence[LabelledFrame]], Sequence[Map]]:
@@ -120,7 +150,7 @@ def check_out(out: Path | None, protocol: Mapping[str, Any]) -> None:
         there = json_text.loads((out / "evaluation.json").read_text(encoding="utf-8"))["protocol"]
     except (OSError, ValueError, KeyError, TypeError):
         return  # an evaluation that was cut off before its last file
-    same = ("weights", "predictions", "inputs", "size", "rasteriser")
+    same = ("weights", "predictions", "inputs", "size", "rasteriser", "threshold")
     changed = [name for name in same if there.get(name) != protocol.get(name)]
     if changed:
         raise MisuseError(f"{out} holds another evaluation (other {', '.join(changed)}); choose another --out")
