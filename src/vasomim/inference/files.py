@@ -8,7 +8,7 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,6 +53,33 @@ class _Item:
     """None where the frame is done already or cannot be used."""
     prediction: Prediction | None = None
     error: str | None = None
+
+
+@dataclass
+class _Tally:
+    """What became of the frames so far."""
+
+    predicted: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, item: _Item, folder: PredictionFolder, warn: Callable[[str], object]) -> None:
+        """Count a frame, note it in the folder's books, and say what needs attention."""
+        record = item.record
+        if item.error is not None:
+            self.failures.append(item.error)
+            # The file's name says enough in a summary that may travel; its folders may be private.
+            folder.note_failure(record.id, item.error.replace(str(record.path), record.path.name))
+            warn(item.error)
+        elif item.prediction is None:
+            self.skipped += 1
+        else:
+            self.predicted += 1
+            self.seconds += item.prediction.meta["seconds"]
+            folder.note(record.id, item.source, item.prediction)
+            if "warning" in item.prediction.meta:
+                warn(f"{record.path}: {item.prediction.meta['warning']}")
 
 
 def outside(dataset: FrameDataset, folder: Path) -> FrameDataset:
@@ -101,18 +128,13 @@ def predict_files(
     identity = {"weights": {"name": predictor.name, "hash": predictor.fingerprint()}, "settings": predictor.settings()}
     folder = PredictionFolder(out, identity, Parts(overlays=overlays, probability=probability))
     folder.save()
-    counts: Counter[str] = Counter()
-    seconds, failures = 0.0, []
+    tally = _Tally()
     try:
         for item in _finished(predictor, dataset, folder):
-            counts[_account(item, folder, warn)] += 1
-            if item.error is not None:
-                failures.append(item.error)
-            elif item.prediction is not None:
-                seconds += item.prediction.meta["seconds"]
+            tally.add(item, folder, warn)
             progress()
     except KeyboardInterrupt as stop:
-        done = counts["predicted"] + counts["skipped"]
+        done = tally.predicted + tally.skipped
         raise Interrupted(
             f"stopped after {done} of {len(dataset)} frames; the same command goes on from there"
         ) from stop
@@ -120,14 +142,9 @@ def predict_files(
         with contextlib.suppress(VasomimError):  # the error that brought us here, if any, says more
             folder.save()
     folder.save()
-    return PredictionSummary(
-        frames=len(dataset),
-        predicted=counts["predicted"],
-        skipped=counts["skipped"],
-        failures=tuple(failures),
-        vessel_share=folder.mean_vessel_share(record.id for record in dataset.records),
-        seconds=seconds / counts["predicted"] if counts["predicted"] else None,
-    )
+    share = folder.mean_vessel_share(record.id for record in dataset.records)
+    mean = tally.seconds / tally.predicted if tally.predicted else None
+    return PredictionSummary(len(dataset), tally.predicted, tally.skipped, tuple(tally.failures), share, mean)
 
 
 def _check_ids(dataset: FrameDataset) -> None:
@@ -207,19 +224,3 @@ def _write(item: _Item, folder: PredictionFolder) -> _Item:
     if item.image is not None and item.prediction is not None:
         folder.write(item.record.id, item.image, item.prediction)
     return item
-
-
-def _account(item: _Item, folder: PredictionFolder, warn: Callable[[str], object]) -> str:
-    """Note a frame in the folder's books and say what needs attention; returns what became of it."""
-    record = item.record
-    if item.error is not None:
-        # The file's name says enough in a summary that may travel; its folders may be private.
-        folder.note_failure(record.id, item.error.replace(str(record.path), record.path.name))
-        warn(item.error)
-        return "failed"
-    if item.prediction is None:
-        return "skipped"
-    folder.note(record.id, item.source, item.prediction)
-    if "warning" in item.prediction.meta:
-        warn(f"{record.path}: {item.prediction.meta['warning']}")
-    return "predicted"
