@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import tracemalloc
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from scipy import ndimage
 
 from vasomim import metrics
+from vasomim.data.open import open_labelled
 from vasomim.engine.evaluation import Case, EvaluationCard, evaluate
 from vasomim.engine.evaluation_page import Picture
 from vasomim.errors import DataError, VasomimError
@@ -223,3 +225,18 @@ def test_evaluate__an_error_of_the_source_comes_through() -> None:
 
     with pytest.raises(DataError, match="cannot decode"):
         evaluate(broken())
+
+
+@pytest.mark.real
+def test_evaluate__two_annotators_of_one_frame() -> None:
+    """ARCADE holds frames twice, outlined by two people; their Dice is known from outside this package."""
+    root = Path(os.environ.get("VASOMIM_DATA", "")) / "arcade/syntax/train"
+    if not (os.environ.get("VASOMIM_DATA") and root.is_dir()):
+        pytest.skip("VASOMIM_DATA names no folder with arcade/syntax/train")
+    dataset = open_labelled([root])
+    index = {record.id: k for k, record in enumerate(dataset.records)}
+    pairs = [("501", "612"), ("478", "887"), ("20", "214")]
+    frames = [[dataset[index[name]] for name in pair] for pair in pairs]
+    assert all(np.array_equal(first.image, second.image) for first, second in frames)
+    card = evaluate((first.record.id, first.mask, second.mask) for first, second in frames)  # type: ignore[misc]
+    assert card.values("dice") == pytest.approx([0.90, 0.93, 0.94], abs=0.005)
