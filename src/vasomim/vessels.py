@@ -6,21 +6,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, overload
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vasomim.ops.components import component_at, hysteresis, keep_components
-from vasomim.ops.hessian import check_image
+from vasomim.ops.components import component_at
+from vasomim.ops.field import field_of_view, shrink
+from vasomim.ops.hessian import check_image, eigenvalues, hessian
 from vasomim.ops.vesselness import sato, sato_at
 from vasomim.types import BoolImage, FloatImage
 
 Method = Literal["default", "reference"]
 
 # Part of the key of cached masks: raise it whenever a method's output changes.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 # The published recipe.
 REFERENCE_SIGMAS = (1.0, 2.0, 3.0, 4.0)
@@ -28,6 +30,42 @@ REFERENCE_BORDER = 20
 REFERENCE_PERCENTILE = 92.0
 # float32 answers lie within 2e-5 of the exact ones on 8-bit frames; farther than this from an integer the cast is safe.
 REFERENCE_TOLERANCE = 2e-4
+
+# Ours. Lengths are pixels of a frame whose longer side is WORKING_SIDE.
+WORKING_SIDE = 320
+MIN_SIDE = 8
+FIELD_MARGIN = 7
+LOG_FLOOR = 0.04
+RIDGE_SCALES = ((2.0, 1), (3.2, 1), (5.0, 2))
+"""(sigma, step): wide ridges are computed on every second pixel."""
+NEIGHBOURHOODS = ((4.0, 2), (10.0, 4))
+TERMS = ("ridge_fine", "ridge_middle", "ridge_wide", "near", "around", "dark", "off_centre", "contrast")
+
+
+@dataclass(frozen=True)
+class AnatomySettings:
+    """How `default` weighs and cuts; one setting for every source."""
+
+    weights: tuple[float, ...]
+    """One a term, in the order of TERMS."""
+    threshold: float
+    """Score above which a pixel is vessel, the same for all frames."""
+    blend: float
+    """Share of the frame's own quantile in the threshold, 0-1."""
+    quantile: float
+    """Which quantile of the score inside the field of view that is."""
+    min_share: float
+    """Smallest weight of a component, as a share of the heaviest."""
+
+
+# Found by benchmarks/fit_extraction.py; docs/extraction.md says on which frames.
+SETTINGS = AnatomySettings(
+    weights=(0.74, 0.50, 0.48, 1.01, 1.52, 2.43, -7.04, 1.48),
+    threshold=-8.45,
+    blend=0.3,
+    quantile=0.945,
+    min_share=0.1,
+)
 
 
 def _unit(image: npt.NDArray[Any]) -> FloatImage:
@@ -77,23 +115,112 @@ def _reference(image: npt.NDArray[Any]) -> tuple[BoolImage, FloatImage]:
     return mask, response.astype(np.float32) / np.float32(255)
 
 
+def anatomy_terms(image: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], BoolImage]:
+    """What `default` weighs, at its working size: (len(TERMS), h, w) float32, and the field of view (h, w).
+
+    Ridges are Sato's tubeness of the log frame (Beer-Lambert: contrast then hardly depends on the background), in
+    units of the frame's own strong ridges; `near` says how much ridge lies around (a tree has company, speckle has
+    none); `off_centre` is the squared distance from the middle (catheters, blades and ribs live near the border);
+    `dark` how much darker than its surroundings a pixel is; `contrast` how strong the frame's ridges are.
+
+    Raises:
+        ValueError: if the image is empty, not two-dimensional, not finite or out of range.
+    """
+    frame = _working_size(_unit(image))
+    inside = field_of_view(frame)
+    field = shrink(inside, FIELD_MARGIN)
+    logs = np.log(frame + np.float32(LOG_FLOOR))
+    if not inside.all():
+        logs = _fill(logs, inside)
+    ridges = [_ridge(logs, sigma, step) for sigma, step in RIDGE_SCALES]
+    best = np.maximum.reduce([ridges[0] * np.float32(0.85), *ridges[1:]])
+    unit = np.float32((np.quantile(best[field][::3], 0.98) if field.any() else 0) + 0.01)
+    share = np.minimum(best / unit, 1) * field
+    near = [_near(share, sigma, step) for sigma, step in NEIGHBOURHOODS]
+    dark = (_enlarge(_blur(logs, 7, 2), frame.shape) - cv2.GaussianBlur(logs, (0, 0), 1.0)) / unit
+    relative = [np.log(ridge / unit + np.float32(0.03)) for ridge in ridges]
+    contrast = np.full(frame.shape, np.log(unit), np.float32)
+    return np.stack([*relative, *near, dark, _off_centre(frame.shape), contrast]), field
+
+
+def _working_size(frame: FloatImage) -> FloatImage:
+    """The frame with its longer side brought to WORKING_SIDE: vessel widths follow the field, not the pixel grid."""
+    scale = WORKING_SIDE / max(frame.shape)
+    width, height = (max(MIN_SIDE, round(side * scale)) for side in frame.shape[::-1])
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(frame, (width, height), interpolation=how), np.float32)
+
+
+def _fill(logs: FloatImage, inside: BoolImage) -> FloatImage:
+    """Replace what lies outside the field of view by the local mean of what lies inside, so that no edge is seen."""
+    weight = inside.astype(np.float32)
+    mean = _blur(logs * weight, 12, 4) / (_blur(weight, 12, 4) + np.float32(1e-3))
+    return np.where(inside, logs, _enlarge(mean, logs.shape))
+
+
+def _ridge(image: FloatImage, sigma: float, step: int) -> FloatImage:
+    """Sato's tubeness at one scale, computed on every `step`-th pixel."""
+    if step > 1:
+        return _enlarge(_ridge(_reduce(image, step), sigma / step, 1), image.shape)
+    return np.maximum(eigenvalues(*hessian(image, sigma, truncate=4.0))[0], 0)
+
+
+def _near(share: FloatImage, sigma: float, step: int) -> FloatImage:
+    return _enlarge(np.log(_blur(share, sigma, step) + np.float32(0.01)), share.shape)
+
+
+def _off_centre(shape: tuple[int, ...]) -> FloatImage:
+    """Squared distance from the middle in units of the sides: 0 there, 0.5 in the corners."""
+    y, x = (((np.arange(n, dtype=np.float32) + 0.5) / n - 0.5) ** 2 for n in shape)
+    return np.asarray(y[:, None] + x[None], np.float32)
+
+
+def _reduce(image: FloatImage, step: int) -> FloatImage:
+    size = (max(1, image.shape[1] // step), max(1, image.shape[0] // step))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _enlarge(image: FloatImage, shape: tuple[int, ...]) -> FloatImage:
+    return np.asarray(cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _blur(image: FloatImage, sigma: float, step: int) -> FloatImage:
+    """Gaussian blur of `sigma` pixels, computed and returned on every `step`-th pixel."""
+    low = cv2.GaussianBlur(_reduce(image, step), (0, 0), sigma / step, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(low, np.float32)
+
+
+def anatomy_score(terms: npt.NDArray[np.float32], field: BoolImage, settings: AnatomySettings) -> FloatImage:
+    """Score of being vessel, above 0 in the kept trees: terms (T, h, w), field (h, w) -> (h, w) float32.
+
+    A component is kept if it weighs (sum of scores) at least `min_share` of the heaviest one.
+    """
+    if not field.any():
+        return np.full(field.shape, -1, np.float32)
+    score = np.tensordot(np.asarray(settings.weights, np.float32), terms, axes=1)
+    rank = int(settings.quantile * np.count_nonzero(field))
+    own = float(np.partition(score[field], rank)[rank])
+    score -= np.float32((1 - settings.blend) * settings.threshold + settings.blend * own)
+    score[~field] = np.minimum(score[~field], -1)
+    return _keep_heavy(score, settings.min_share)
+
+
+def _keep_heavy(score: FloatImage, min_share: float) -> FloatImage:
+    above = score > 0
+    _, labels = cv2.connectedComponents(above.view(np.uint8), connectivity=8)
+    weight = np.bincount(labels[above], weights=score[above], minlength=int(labels.max()) + 1)
+    light = weight < min_share * weight.max()
+    light[0] = False
+    return np.where(light[labels], np.float32(-1), score)
+
+
 def _default(image: npt.NDArray[Any]) -> tuple[BoolImage, FloatImage]:
-    """Multi-scale Sato on the flattened frame, two thresholds, components by size."""
+    """A weighted sum of log ridge responses and their surroundings, a threshold, the heavy components."""
     frame = _unit(image)
-    scale = max(frame.shape) / 512
-    background = cv2.GaussianBlur(frame, (0, 0), 16 * scale)
-    flat = np.log((frame + np.float32(0.05)) / (background + np.float32(0.05)))
-    response = sato(flat, [s * scale for s in (2.0, 3.0, 4.5)])
-    border = round(14 * scale)
-    valid = np.zeros(frame.shape, np.bool_)
-    valid[border:-border, border:-border] = True
-    response *= valid
-    if not response.any():
-        return np.zeros(frame.shape, np.bool_), response
-    low, high = np.percentile(response[valid], (91.0, 96.5))
-    mask = hysteresis((response >= low) & (response > 0), (response >= high) & (response > 0))
-    mask = keep_components(mask, min_area=300 * scale**2, min_extent=50 * scale)
-    return mask, np.minimum(response, np.float32(1))
+    if frame.min() == frame.max():
+        return np.zeros(frame.shape, np.bool_), np.zeros(frame.shape, np.float32)
+    score = _enlarge(anatomy_score(*anatomy_terms(frame), SETTINGS), frame.shape)
+    return score > 0, np.asarray(1 / (1 + np.exp(-score)), np.float32)
 
 
 _METHODS: dict[str, Callable[[npt.NDArray[Any]], tuple[BoolImage, FloatImage]]] = {

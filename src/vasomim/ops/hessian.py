@@ -68,13 +68,13 @@ def derivative_kernel(sigma: float, order: int, truncate: float = 6.0) -> Kernel
     return kernel
 
 
-def hessian(image: FloatImage, sigma: float) -> tuple[FloatImage, FloatImage, FloatImage]:
+def hessian(image: FloatImage, sigma: float, truncate: float = 6.0) -> tuple[FloatImage, FloatImage, FloatImage]:
     """Scale-normalised second derivatives sigma^2 (I_yy, I_xy, I_xx): (H, W) float32 -> three times (H, W) float32.
 
     Borders are mirrored (edge pixel repeated). The factor sigma^2 makes responses comparable across scales
-    (Lindeberg, IJCV 1998, gamma = 1).
+    (Lindeberg, IJCV 1998, gamma = 1). Kernels are cut at `truncate` standard deviations.
     """
-    smooth, slope, curve = (derivative_kernel(float(sigma), order) for order in (0, 1, 2))
+    smooth, slope, curve = (derivative_kernel(float(sigma), order, truncate) for order in (0, 1, 2))
     norm = float(sigma) ** 2
 
     def apply(row: Kernel, column: Kernel) -> FloatImage:
