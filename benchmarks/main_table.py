@@ -135,14 +135,14 @@ def free(place: Place, name: str) -> object | None:
     return claim
 
 
-def run(place: Place) -> None:
-    """All cells that have no row yet, in the order of CELLS."""
+def run(place: Place, methods: list[str]) -> None:
+    """All cells of these methods that have no row yet, in the order of CELLS."""
     place.runs.mkdir(parents=True, exist_ok=True)
     ROWS.mkdir(parents=True, exist_ok=True)
     for method, labels, seed in CELLS:
         name = f"{method}_{labels}_{seed}"
         claim = free(place, name)
-        if claim is None or (ROWS / f"{name}.json").exists():
+        if method not in methods or claim is None or (ROWS / f"{name}.json").exists():
             continue
         row = run_cell(place, method, labels, seed)
         (ROWS / f"{name}.json").write_text(json.dumps(row, indent=1) + "\n")
@@ -173,11 +173,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("VASOMIM_DATA", "data")))
     parser.add_argument("--runs", type=Path, default=Path("runs/main"))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), default=list(METHODS))
     arguments = parser.parse_args()
     if arguments.what == "table":
         table()
     else:
-        run(Place(arguments.data, arguments.runs, arguments.threads))
+        run(Place(arguments.data, arguments.runs, arguments.threads), arguments.methods)
 
 
 if __name__ == "__main__":
