@@ -66,7 +66,7 @@ def _markings(side: int, rng: np.random.Generator) -> FloatImage:
 
 
 def _organs(
-    anatomy: Anatomy, backdrop: Backdrop, motion: Motion, camera: Camera, grid: tuple[FloatImage, FloatImage], /
+    anatomy: Anatomy, backdrop: Backdrop, motion: Motion, camera: Camera, grid: tuple[FloatImage, FloatImage]
 ) -> tuple[FloatImage, FloatImage]:
     """Thickness of soft tissue and of air in the lungs (mm), each (h, w)."""
 
@@ -83,7 +83,8 @@ def _organs(
     lungs = chord(-85, 15, 5, 66, 105, 135) + chord(88, 20, 5, 64, 105, 135)
     root = chord(-18, 5, 62, 26, 26, 60)  # great vessels
     air = np.maximum(lungs - heart - domes - root, 0)
-    soft = max(float(rng.uniform(0.25, 0.8)) * air.shape[0] / camera.size / camera.millimetres, 0.3)  # organs move
+    # Organs move while the frame is taken.
+    soft = max(float(rng.uniform(0.25, 0.8)) * air.shape[0] / camera.size / camera.millimetres, 0.3)
     body = chord(0, 15, -20, 175, 125, 330)
     return body, as_float(cv2.GaussianBlur(air, (0, 0), soft))
 
@@ -145,20 +146,22 @@ def _spine(backdrop: Backdrop, camera: Camera, side: int, rng: np.random.Generat
     ends = np.array([(backdrop.spine_shift + lean * z, 68.0, z) for z in (-170.0, 170.0)])
     wide = 0.9 * across
     sketch.add("fill", np.array([ends[0] - wide, ends[0] + wide, ends[1] + wide, ends[1] - wide]), 0.35)
-    for level in range(-6, 7):
-        z = first + level * height
-        if not sketch.sees(np.array((backdrop.spine_shift + lean * z, 68.0, z)), 60.0):
+    levels = first + height * np.arange(-6, 7)
+    middles = np.stack([backdrop.spine_shift + lean * levels, np.full(13, 68.0), levels], 1) + rng.normal(
+        0, 0.7, (13, 3)
+    )
+    density, slant = rng.uniform(0.3, 0.45, 13), rng.uniform(-2, 6, (13, 2))
+    for middle, bone, slants in zip(middles, density.tolist(), slant, strict=True):
+        if not sketch.sees(middle, 60.0):
             continue
-        middle = np.array((backdrop.spine_shift + lean * z, 68.0, z)) + rng.normal(0, 0.7, 3)
-        sketch.add("fill", middle + body, float(rng.uniform(0.3, 0.45)))
+        sketch.add("fill", middle + body, bone)
         sketch.add("loop", middle + body, 0.3, 1.6)
         for rim in (body[[0, 5]], body[[2, 3]]):
             sketch.add("line", middle + rim, 0.35, 2.0)
-        for offset in (-12.0, 12.0):
+        for offset, rise in zip((-12.0, 12.0), slants, strict=True):
             joint = middle + np.array((offset, 18.0, 4.0))
             sketch.add("loop", joint + pedicle, 0.4, 1.6)
-            process = joint + np.array([(0, 4, 0), (1.9 * offset, 12, rng.uniform(-2, 6))])
-            sketch.add("line", process, 0.28, 7.0)
+            sketch.add("line", joint + np.array([(0, 4, 0), (1.9 * offset, 12, rise)]), 0.28, 7.0)
         sketch.add("line", middle + np.array([(0, 32, -4), (0, 55, -20)]), 0.4, 5.0)
     bones = sketch.draw(0.9)
     return bones * (1 + np.float32(0.14) * _cloud(side, (12, 96), rng))

@@ -114,8 +114,9 @@ def generate_cine(
             seed, size, num_frames, index=index, frame_rate=frame_rate, stenoses=stenoses, bits=bits, polarity=polarity
         )
     )
+    pixels = [frame.image for frame in frames]
     return Cine(
-        images=np.array([f.image for f in frames], dtype=frames[0].image.dtype.type),
+        images=np.array(pixels, np.uint8) if bits == 8 else np.array(pixels, np.uint16),
         masks=np.stack([f.mask for f in frames]),
         centerlines=np.stack([f.centerline for f in frames]),
         boxes=tuple(f.boxes for f in frames),

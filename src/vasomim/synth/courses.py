@@ -175,7 +175,9 @@ def _circumflex(anatomy: Anatomy, rng: np.random.Generator) -> Path2:
 
 def plan_left(anatomy: Anatomy, rng: np.random.Generator) -> Course:
     """Left main stem with anterior descending, circumflex, diagonals, septals, marginals, sometimes a ramus."""
-    stem = _through([(GROOVE + 0.1, 32.0, 0.36), (GROOVE + 0.05, 29.0, 0.26), (GROOVE + 0.02, 24.0, 0.16)])
+    theta, depth, sag = rng.uniform(27, 38), rng.uniform(0.27, 0.42), rng.uniform(0.02, 0.09)
+    middle = (GROOVE + sag, 0.5 * (theta + 24) + rng.normal(0, 1.5), 0.5 * (depth + 0.16))
+    stem = _through([(GROOVE + 0.1, theta, depth), middle, (GROOVE + 0.02, 24.0, 0.16)])
     lad, circumflex = _lad(anatomy, rng), _circumflex(anatomy, rng)
     diagonals = [
         _branch(lad, float(o + rng.normal(0, 0.03)), (rng.uniform(0.35, 0.8), rng.uniform(32, 62)), s, anatomy, rng)

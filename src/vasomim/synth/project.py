@@ -99,7 +99,7 @@ class Tubes:
         length[self.bounds[1:-1] - 1] = 1.0  # a gap between tubes, in which nothing is sampled
         cost = np.concatenate([[0.0], np.cumsum(length)])
         first, last = cost[self.bounds[:-1]], cost[self.bounds[1:] - 1]
-        counts = (last - first).astype(np.int64) + 2
+        counts = (last - first + 1e-6).astype(np.int64) + 2  # the same number wherever the tube stands in the row
         bounds = np.concatenate([[0], np.cumsum(counts)])
         within = np.arange(bounds[-1]) - np.repeat(bounds[:-1], counts)
         at = np.repeat(first, counts) + within * np.repeat((last - first) / (counts - 1), counts)
