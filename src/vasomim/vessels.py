@@ -197,7 +197,9 @@ def anatomy_score(terms: npt.NDArray[np.float32], field: BoolImage, settings: An
     """
     if not field.any():
         return np.full(field.shape, -1, np.float32)
-    score = np.tensordot(np.asarray(settings.weights, np.float32), terms, axes=1)
+    score = np.zeros(field.shape, np.float32)
+    for weight, term in zip(settings.weights, terms, strict=True):  # a BLAS call would start threads
+        cv2.scaleAdd(term, weight, score, score)
     rank = int(settings.quantile * np.count_nonzero(field))
     own = float(np.partition(score[field], rank)[rank])
     score -= np.float32((1 - settings.blend) * settings.threshold + settings.blend * own)
