@@ -199,7 +199,7 @@ def _lay_nearest(mask: BoolImage, pose: _Pose, size: int) -> BoolImage:
 
 
 def _fineness(window: Window, size: int) -> int:
-    """How many times finer than the output a rotated crop is sampled before averaging: so that no pixel is stepped over.
+    """How many times finer than the output a rotated crop is sampled before averaging, so as to step over no pixel.
 
     A step of 1.3 pixels is let pass: a third fineness would double the time of a 512 px frame cut to 224.
     """
@@ -229,9 +229,11 @@ def _reflect(start: int, stop: int, length: int) -> npt.NDArray[np.int64]:
 
 def _warp(array: npt.NDArray[Any], pose: _Pose, size: int, interpolation: int) -> npt.NDArray[Any]:
     """The window turned about its middle and stretched to (size, size), in one interpolation."""
+    # OpenCV never returns from reflecting a frame of a single row or column.
+    border = cv2.BORDER_REFLECT_101 if min(array.shape) > 1 else cv2.BORDER_REPLICATE
     flags = interpolation | cv2.WARP_INVERSE_MAP
-    matrix = _output_to_frame(pose, size)
-    return np.asarray(cv2.warpAffine(array, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT_101))
+    laid = cv2.warpAffine(array, _output_to_frame(pose, size), (size, size), flags=flags, borderMode=border)
+    return np.asarray(laid)
 
 
 def _output_to_frame(pose: _Pose, size: int) -> npt.NDArray[np.float64]:

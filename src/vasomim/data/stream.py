@@ -6,6 +6,7 @@ batch k sees what the uninterrupted one would have seen.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def make_loader(
         stream: what to read.
         batch_size: samples of a global batch, over all ranks.
         start: first batch; those before it are not computed.
-        num_workers: processes that read and augment, one thread each; 0 works in this one.
+        num_workers: processes that read and augment, one thread each, at most one a core; 0 works in this one.
         rank: which slice of each global batch to yield; the slices of all ranks, in order, are the global batch.
         world_size: number of ranks; must divide `batch_size`.
 
@@ -106,7 +107,13 @@ def make_loader(
         raise ValueError(f"got batch_size={batch_size}, start={start}, num_workers={num_workers}; need >= 1, 0, 0")
     if batch_size % world_size or not 0 <= rank < world_size:
         raise ValueError(f"rank {rank} of {world_size} cannot share a batch of {batch_size}; need a multiple")
-    return BatchLoader(stream, _Positions(len(stream), batch_size, start, rank, world_size), num_workers)
+    positions = _Positions(len(stream), batch_size, start, rank, world_size)
+    return BatchLoader(stream, positions, min(num_workers, num_cores()))
+
+
+def num_cores() -> int:
+    """Cores this process may use, which may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
