@@ -30,6 +30,10 @@ from vasomim.tasks.pretraining import MaskingPlan, PretrainingTask
 from vasomim.tasks.segmentation import SegmentationLoss, SegmentationTask
 
 
+HEAD_DIM = 32
+"""Channels of one attention head in the published decoder (512 / 16), kept when the width is set."""
+
+
 @dataclass(frozen=True)
 class Length:
     """How long a run is, in optimiser steps and in passes over its data."""
@@ -129,7 +133,12 @@ def build_pretraining(config: PretrainConfig, statistics: tuple[float, float]) -
 
 def mae_arguments(config: PretrainConfig) -> dict[str, Any]:
     """What `create_model` needs beside the name to make this autoencoder again."""
-    decoder = {"decoder_embed_dim": config.decoder_embed_dim, "decoder_depth": config.decoder_depth}
+    width = config.decoder_embed_dim
+    decoder = {
+        "decoder_embed_dim": width,
+        "decoder_depth": config.decoder_depth,
+        "decoder_num_heads": None if width is None else max(width // HEAD_DIM, 1),
+    }
     return {"img_size": config.img_size, **{name: value for name, value in decoder.items() if value is not None}}
 
 

@@ -174,3 +174,10 @@ def test_finetune__tile_mode_trains_at_native_pixel_size(frames: Path, tmp_path:
     )
     assert finetune.run(config) == 0
     assert load_pretrained(tmp_path / "run")[1]["inference"] == {"mode": "tile", "size": 32}
+
+
+def test_pretrain__takes_a_decoder_of_another_size(frames: Path, guide: Path, tmp_path: Path) -> None:
+    config = pretraining(frames, guide, tmp_path / "out", decoder_embed_dim=64, decoder_depth=3)
+    assert pretrain.run(dataclasses.replace(config, optim=dataclasses.replace(FEW, steps=1))) == 0
+    model, _ = load_pretrained(tmp_path / "out" / "export_mae")
+    assert len(model.decoder_blocks) == 3  # type: ignore[arg-type]
