@@ -29,7 +29,6 @@ from vasomim.models.weights import load_pretrained
 from vasomim.tasks.pretraining import MaskingPlan, PretrainingTask
 from vasomim.tasks.segmentation import SegmentationLoss, SegmentationTask
 
-
 HEAD_DIM = 32
 """Channels of one attention head in the published decoder (512 / 16), kept when the width is set."""
 
