@@ -11,7 +11,6 @@ from inference_tools import Darkness, config, export, frame, stripe
 
 from vasomim.data.frames import write_png
 from vasomim.errors import CheckpointError, DataError, MisuseError
-from vasomim.inference.devices import choose_device, choose_dtype
 from vasomim.inference.predictor import Predictor
 
 
@@ -210,22 +209,6 @@ def test_from_pretrained__encoders_segment_nothing_yet(tmp_path: Path) -> None:
 def test_from_pretrained__nothing_there(tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match="run folder"):
         Predictor.from_pretrained(str(tmp_path / "vasomim-base"))
-
-
-@pytest.mark.parametrize("device", ["gpu", "cpu:1", "cuda:x", "cuda:99"])
-def test_choose_device__refuses(device: str) -> None:
-    with pytest.raises(MisuseError, match="device"):
-        choose_device(device)
-
-
-def test_choose_dtype__names() -> None:
-    cpu = torch.device("cpu")
-    assert choose_dtype("fp32", cpu) == torch.float32
-    assert choose_dtype("bf16", cpu) == torch.bfloat16
-    assert choose_dtype("auto", cpu) in (torch.float32, torch.bfloat16)
-    for wrong in ("fp16", "int4"):
-        with pytest.raises(MisuseError, match="precision"):
-            choose_dtype(wrong, cpu)
 
 
 def test_predict__bf16_is_close() -> None:

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from vasomim.data.frames import is_constant, read_frame, to_unit
 from vasomim.errors import CheckpointError, MisuseError, VasomimError
-from vasomim.inference.devices import choose_device, choose_dtype
 from vasomim.inference.sliding import Windows, slide
 from vasomim.models.weights import load_pretrained
+from vasomim.ops.devices import DTYPES, resolve_device, resolve_precision
 from vasomim.ops.resize import resize_area
 from vasomim.types import FloatImage, Prediction
 
@@ -62,8 +62,8 @@ class Predictor:
             MisuseError: a value out of range, or an unknown device or precision.
         """
         inference = config.get("inference", {})
-        self.device = choose_device(device)
-        self.dtype = choose_dtype(precision, self.device)
+        self.device = resolve_device(device)
+        self.dtype = DTYPES[resolve_precision(precision, self.device)]
         self.model = model.to(self.device)
         self.mode = cast(Mode, inference.get("mode", "resize"))
         self.size = int(inference.get("size", 224))
