@@ -106,9 +106,22 @@ def run_cell(place: Place, method: str, labels: str, seed: int) -> dict[str, obj
         "commit": subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip(),
-        "run": json.loads((out / "run.json").read_text()),
+        "run": facts_of(out),
         "evaluation": card,
     }
+
+
+def facts_of(run: Path) -> dict[str, object]:
+    """Versions, data fingerprint and last logged values of a fine-tuning."""
+    record = json.loads((run / "run.json").read_text())
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    return {"versions": record["versions"], "git": record["git"], "data": record["facts"]["data"], "last": last}
+
+
+def write_row(place: Place, name: str, row: dict[str, object]) -> None:
+    """One finished cell as JSON, without the places of this machine."""
+    text = json.dumps(row, indent=1).replace(str(place.data), "$VASOMIM_DATA").replace(str(place.runs), "RUNS")
+    (ROWS / f"{name}.json").write_text(text + "\n")
 
 
 class locked:  # noqa: N801 - reads as a verb
@@ -145,7 +158,7 @@ def run(place: Place, methods: list[str]) -> None:
         if method not in methods or claim is None or (ROWS / f"{name}.json").exists():
             continue
         row = run_cell(place, method, labels, seed)
-        (ROWS / f"{name}.json").write_text(json.dumps(row, indent=1) + "\n")
+        write_row(place, name, row)
         print(name, row["evaluation"]["metrics"]["dice"], flush=True)  # type: ignore[index]
 
 
