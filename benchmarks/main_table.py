@@ -26,6 +26,9 @@ METHODS = {"scratch": None, "vasomim": "pretrain_laptop", "mae": "mae_laptop"}
 CELLS = [(method, labels, seed) for method in METHODS for labels, seed in (("0.1", 0), ("0.1", 1), ("1.0", 0))]
 
 
+VALIDATED = ("val/reconstruction", "val/consistency", "val/probe_r2")
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a lane reads and writes."""
@@ -78,7 +81,24 @@ def pretrain(place: Place, method: str) -> tuple[list[str], Path]:
     if method == "vasomim":
         arguments += ["--segmentor", str(place.runs / "segmentor")]
     with locked(place.runs / f"pretrain_{method}.lock"):
-        return [vasomim(place, "pretrain", *place.frames, *arguments)[0]], out
+        command, _ = vasomim(place, "pretrain", *place.frames, *arguments)
+        write_row(place, f"pretrain_{method}", pretraining_row(out, command))
+        return [command], out
+
+
+def pretraining_row(run: Path, command: str) -> dict[str, object]:
+    """What a pre-training came to: held-out losses and vessel probe at each validation, and its speed."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    validations = [
+        {k: v for k, v in line.items() if k in ("step", *VALIDATED)} for line in lines if VALIDATED[0] in line
+    ]
+    speeds = sorted(line["samples_per_second"] for line in lines if "samples_per_second" in line)
+    return {
+        "command": command,
+        "validations": validations,
+        "samples_per_second": {"median": speeds[len(speeds) // 2], "min": speeds[0], "max": speeds[-1]},
+        "run": facts_of(run),
+    }
 
 
 def run_cell(place: Place, method: str, labels: str, seed: int) -> dict[str, object]:
