@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from data_tools import SQUARE, coco, grey, save
 
-from vasomim.data.open import open_frames, open_labelled
+from vasomim.data.open import OUTPUT_MARKERS, open_frames, open_labelled
 from vasomim.errors import DataError, MisuseError
 
 Make = Callable[..., Path]
@@ -53,8 +53,9 @@ def test_open_frames__leaves_out_what_this_software_wrote(tmp_path: Path) -> Non
     save(tmp_path / "frames" / "1.png", grey())
     save(tmp_path / "vessels" / "masks" / "1.png", grey())
     (tmp_path / "vessels" / "extraction.json").write_text("{}")
-    save(tmp_path / "run" / "sheet.png", grey())
-    (tmp_path / "run" / "run.json").write_text("{}")
+    for number, marker in enumerate(OUTPUT_MARKERS):
+        save(tmp_path / f"out{number}" / "sheet.png", grey())
+        (tmp_path / f"out{number}" / marker).write_text("{}")
     assert ids(open_frames([tmp_path])) == ["frames/1"]
 
 

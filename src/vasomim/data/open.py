@@ -16,7 +16,7 @@ from vasomim.data.samples import FrameDataset, concatenate
 from vasomim.errors import MisuseError
 from vasomim.types import Record
 
-OUTPUT_MARKERS = ("extraction.json", "run.json")
+OUTPUT_MARKERS = ("extraction.json", "run.json", "predictions.json", "evaluation.json")
 """Files that say that a folder was made by this software; its pictures are no frames."""
 
 _log = logging.getLogger(__name__)
