@@ -15,9 +15,9 @@ from main_table import CELLS, METHODS, ROWS
 NAMES = {"scratch": "from scratch", "vasomim": "VasoMIM v2", "mae": "plain MAE"}
 HEAD = """# Results
 
-Written by `python benchmarks/results_page.py` from the files in `results/`; each file holds the command, the commit, the
-versions and the hardware of its numbers. Means are of per-image values, fractions from 0 to 1; brackets are 95 %
-bootstrap intervals over frames.
+Written by `python benchmarks/results_page.py` from the files in `results/`; each file holds the command, the
+commit, the versions and the hardware of its numbers. Means are of per-image values, fractions from 0 to 1;
+brackets are 95 % bootstrap intervals over frames.
 """
 
 
@@ -110,20 +110,21 @@ def page() -> str:
     return HEAD + "".join(f"\n## {title}\n\n{body}" for title, body in sections.items())
 
 
-PRETRAINING = """ViT-Ti/16, decoder 128 x 2, 224 px, 700 steps of 16 (recipes `pretrain_laptop`, `mae_laptop`) on
-ARCADE syntax/train, ARCADE stenosis/train and Danilov, 3,951 frames without labels and without any validation part; one CPU
-core a run. Re-encoded copies of frames (247 in stenosis/train) were not removed. Held-out frames under uniform masks.
-Random weights give a probe of about 0.18.
+PRETRAINING = """ViT-Ti/16, decoder 128 x 2, 224 px, 700 steps of 16 (recipes `pretrain_laptop`, `mae_laptop`) on ARCADE
+syntax/train, ARCADE stenosis/train and Danilov, 3,951 frames without labels and without any validation part;
+one CPU core a run. Re-encoded copies of frames (247 in stenosis/train) were not removed. Held-out frames
+under uniform masks. Random weights give a probe of about 0.18.
 
 """
-MAIN = """ViT-Ti U-Net, 300 steps of 8 crops in every cell (recipe `finetune_laptop`), labels of ARCADE syntax/train (union
-of the 25 classes, rasteriser `arcade-official`), scored on syntax/val (200 frames). Nothing was chosen by val. The budgets
-are those of two CPU cores, a tiny fraction of the published ones (800 epochs of 171,478 frames): they show that the chain
-works on real frames and what so little training yields, not what the method can do.
+MAIN = """ViT-Ti U-Net, 300 steps of 8 crops in every cell (recipe `finetune_laptop`), labels of ARCADE syntax/train
+(union of the 25 classes, rasteriser `arcade-official`), scored on syntax/val (200 frames). Nothing was chosen
+by val. The budgets are those of two CPU cores, a tiny fraction of the published ones (800 epochs of 171,478
+frames): they show that the chain works on real frames and what so little training yields, not what the method
+can do.
 
 """
-MEMORY = """Peak resident memory of each command with its workers, laptop recipes, 512 px frames (`predict` and `evaluate`
-see a tenth of the frames).
+MEMORY = """Peak resident memory of each command with its workers, laptop recipes, 512 px frames (`predict` and
+`evaluate` see a tenth of the frames).
 
 """
 
