@@ -153,7 +153,7 @@ def _check_match(model: nn.Module, state: Mapping[str, Tensor], report: MatchRep
     missing = sorted(essential.intersection(report.missing))
     found = ", ".join(list(state)[:5]) or "nothing"
     if len(missing) == len(essential):
-        example = next((f"{n}: {report.notes[n]}" for n in report.left if "shape" in report.notes.get(n, "")), "")
+        example = next((f"{n}: {report.notes[n]}" for n in report.left if "blocks." in n and n in report.notes), "")
         raise CheckpointError(
             f"no weights for this model: the file holds {found}, ...; needed are names such as {missing[0]}"
             + (f" ({example})" if example else "")

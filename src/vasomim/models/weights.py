@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -78,14 +79,16 @@ def _read_tensors(file: Path) -> Any:
         if head[8:9] == b"{":
             return load_file(file)
         # Namespaces are plain attribute bags that MAE-like scripts store beside their weights.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(file, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols; what cannot be read raises
+            with file.open("rb") as stream:  # given a path, torch would go by its suffix
+                return torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{file} is damaged or holds Python objects besides tensors, which we never run; download it again or save "
             "its state dict alone"
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # a damaged file can make the readers stumble over anything, IndexError included
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{file} is corrupt or no weight file: {line}; download or export it again") from error
 
