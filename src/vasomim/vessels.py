@@ -68,16 +68,24 @@ SETTINGS = AnatomySettings(
 )
 
 
+FULL_SCALES = (1023, 4095, 16383, 65535)
+"""Full scale of 10, 12, 14 and 16 bits."""
+
+
 def _unit(image: npt.NDArray[Any]) -> FloatImage:
-    """Any frame as float32 in [0, 1]: integers by their type's range, floats must lie there already."""
+    """Any frame as float32 in [0, 1]: 8 bits by 255, wider integers by their bits in use, floats lie there already."""
     check_image(image)
-    if image.dtype.kind in "ui":
-        return (image / np.iinfo(image.dtype).max).astype(np.float32)
-    if image.dtype.kind == "b":
-        return image.astype(np.float32)
     low, high = float(image.min()), float(image.max())
+    if image.dtype == np.uint8:
+        return np.multiply(image, np.float32(1 / 255), dtype=np.float32)
+    if image.dtype.kind in "ui" and low >= 0 and high <= FULL_SCALES[-1]:
+        # Detectors store 10, 12 or 14 bits in 16.
+        return np.asarray(image / next(scale for scale in FULL_SCALES if high <= scale), np.float32)
     if low < 0 or high > 1:
-        raise ValueError(f"float image spans {low:g} to {high:g}; floats must lie in [0, 1]: divide by the white level")
+        raise ValueError(
+            f"image of {image.dtype} spans {low:g} to {high:g}; integers must lie in 0-65535 and floats in [0, 1]:"
+            " divide by the white level"
+        )
     return image.astype(np.float32)
 
 

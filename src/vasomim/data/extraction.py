@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
-from vasomim.data.frames import read_frame, read_mask, write_png
+from vasomim.data.frames import is_constant, read_frame, read_mask, write_png
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
 from vasomim.types import BoolImage, FloatImage, Record
 from vasomim.vessels import METHOD_VERSION, Method, extract_vessels
@@ -258,7 +258,7 @@ def _process(job: _Job) -> tuple[Outcome, str]:
     """Extract one frame unless its mask is up to date; never raises for a bad frame."""
     try:
         frame = read_frame(job.record.path)
-        if frame.min() == frame.max():
+        if is_constant(frame):
             raise DataError(f"{job.record.path}: every pixel has the same value; there is nothing to extract")
         key = cache_key(frame, job.method)
         masks, maps = mask_path(job.out, job.record.id), job.out / "vesselness" / f"{job.record.id}.png"

@@ -87,5 +87,9 @@ def hessian(image: FloatImage, sigma: float, truncate: float = 6.0) -> tuple[Flo
 def eigenvalues(yy: FloatImage, xy: FloatImage, xx: FloatImage) -> tuple[FloatImage, FloatImage]:
     """Eigenvalues (larger, smaller) of symmetric 2 x 2 matrices: three times (H, W) -> twice (H, W)."""
     mean = (yy + xx) * np.float32(0.5)
-    spread = np.asarray(cv2.magnitude((yy - xx) * np.float32(0.5), xy), np.float32)
+    # Not cv2.magnitude: its last bit depends on where the arrays happen to lie in memory.
+    spread = (yy - xx) * np.float32(0.5)
+    spread *= spread
+    spread += xy * xy
+    np.sqrt(spread, out=spread)
     return mean + spread, mean - spread
