@@ -61,6 +61,14 @@ def widening(size: int) -> float:
     return float(max(1.0, (REFERENCE_SIZE / size) ** _WIDEN))
 
 
+def threshold_of(scene: Scene, size: int) -> float:
+    """Millimetres of contrast from which a pixel of a frame of this size counts as vessel.
+
+    In small frames a pixel averages over more than a twig, and only larger vessels are seen; the mask follows.
+    """
+    return float(scene.mask_threshold * widening(size) ** 2.5)
+
+
 def look(scene: Scene, tree: Tree, size: int) -> Camera:
     """The camera, centred on the tree at rest: it does not follow the beat."""
     still = displacement(replace(scene.motion, phase=0.0, breath=0.0), scene.anatomy)
@@ -73,7 +81,7 @@ def render_tree(scene: Scene, tree: Tree, camera: Camera, *, frame: int = 0) -> 
     size = camera.size
     moved = move(tree, scene.motion, scene.anatomy)
     transmission, inside = opening(scene.field, size)
-    shadow = cast(moved, camera, scene.bolus, scene.mask_threshold, widening(size), inside)
+    shadow = cast(moved, camera, scene.bolus, threshold_of(scene, size), widening(size), inside)
     behind = background.attenuation(scene.anatomy, scene.backdrop, scene.motion, camera)
     if scene.field.wedge > 0:
         behind = behind + wedge(scene.field, size)

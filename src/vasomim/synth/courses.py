@@ -104,20 +104,33 @@ def _towards_apex(headings: Values, starts: Path2) -> Values:
     return turns
 
 
-def _twigs(course: Course, anatomy: Anatomy, rng: np.random.Generator, level: int) -> Course:
-    """Adds small side branches, and theirs, to a course."""
-    length = len(course.path) * _STEP * _MM
-    count = int(rng.poisson(anatomy.twigs * length / 18.0))
-    origins = np.sort(rng.uniform(0.12, 0.86, count))
-    starts, headings = _leave(course.path, origins)
-    headings = headings + rng.choice((-1, 1), count) * rng.uniform(0.6, 1.25, count)
-    reaches = rng.uniform(12, 44, count) * (1.0 if level == 0 else 0.7) * (1.15 - origins)
-    bends = np.clip(_towards_apex(headings, starts), -0.9, 0.9) * rng.uniform(0.2, 0.8, count)
-    paths = _wander(starts, headings, reaches, bends, 0.4 + 0.5 * anatomy.tortuosity, rng)
-    shares = np.exp(rng.uniform(np.log(0.02), np.log(0.18), count))
-    twigs = [Course(p, o, s) for p, o, s in zip(paths, origins.tolist(), shares.tolist(), strict=True)]
-    if level == 0:
-        twigs = [_twigs(t, anatomy, rng, 1) if r > 16 else t for t, r in zip(twigs, reaches, strict=True)]
+def _offshoots(paths: list[Path2], anatomy: Anatomy, rng: np.random.Generator, size: float) -> list[list[Course]]:
+    """Small side branches of several courses at once, a list for each; `size` scales their lengths."""
+    samples = np.array([len(path) for path in paths])
+    counts = rng.poisson(anatomy.twigs * samples * _STEP * _MM / 18.0)
+    number = int(counts.sum())
+    samples = np.repeat(samples, counts)
+    origins = rng.uniform(0.12, 0.86, number)
+    first = np.repeat(np.cumsum([0, *map(len, paths[:-1])]), counts)
+    at = first + np.clip((origins * (samples - 1)).astype(np.int64), 1, samples - 2)
+    joined = np.concatenate(paths)
+    starts, ahead = joined[at], joined[at + 1] - joined[at - 1]
+    headings = np.arctan2(ahead[:, 1], ahead[:, 0]) + rng.choice((-1, 1), number) * rng.uniform(0.6, 1.25, number)
+    reaches = rng.uniform(12, 44, number) * size * (1.15 - origins)
+    bends = np.clip(_towards_apex(headings, starts), -0.9, 0.9) * rng.uniform(0.2, 0.8, number)
+    found = iter(_wander(starts, headings, reaches, bends, 0.4 + 0.5 * anatomy.tortuosity, rng))
+    shares = iter(np.exp(rng.uniform(np.log(0.02), np.log(0.18), number)).tolist())
+    places = iter(origins.tolist())
+    return [[Course(next(found), next(places), next(shares)) for _ in range(count)] for count in counts.tolist()]
+
+
+def _twigs(course: Course, anatomy: Anatomy, rng: np.random.Generator) -> Course:
+    """Adds small side branches, and theirs where they are long enough, to a course."""
+    (twigs,) = _offshoots([course.path], anatomy, rng, 1.0)
+    long = [k for k, twig in enumerate(twigs) if len(twig.path) * _STEP * _MM > 21]
+    if long:
+        for k, own in zip(long, _offshoots([twigs[k].path for k in long], anatomy, rng, 0.7), strict=True):
+            twigs[k] = replace(twigs[k], sides=tuple(own))
     return replace(course, sides=(*course.sides, *twigs))
 
 
@@ -137,7 +150,7 @@ def _branch(
     u = np.linspace(0, 1, max(int(span / _STEP), 8))[:, None]
     flat = (1 - u) ** 2 * start[:2] + 2 * u * (1 - u) * first + u**2 * target
     path = np.concatenate([flat, start[2] * (1 - u)], axis=1)
-    return _twigs(Course(_wind(path, anatomy.tortuosity, rng), origin, share), anatomy, rng, 0)
+    return _twigs(Course(_wind(path, anatomy.tortuosity, rng), origin, share), anatomy, rng)
 
 
 def _septals(lad: Path2, rng: np.random.Generator) -> list[Course]:
@@ -191,8 +204,8 @@ def plan_left(anatomy: Anatomy, rng: np.random.Generator) -> Course:
     ]
     flow = float(rng.uniform(0.36, 0.55) if not anatomy.left_dominant else rng.uniform(0.45, 0.6))
     rest = (*diagonals, *_septals(lad, rng))
-    descending = _twigs(Course(lad, 1.0, 0.0, rest), anatomy, rng, 0)
-    bend = _twigs(Course(circumflex, 1.0, flow, tuple(marginals)), anatomy, rng, 0)
+    descending = _twigs(Course(lad, 1.0, 0.0, rest), anatomy, rng)
+    bend = _twigs(Course(circumflex, 1.0, flow, tuple(marginals)), anatomy, rng)
     if rng.random() < 0.2:
         ramus = _branch(lad, 0.02, (rng.uniform(0.4, 0.8), 60.0), float(rng.uniform(0.12, 0.25)), anatomy, rng)
         descending = replace(descending, sides=(*descending.sides, ramus))
@@ -229,4 +242,4 @@ def plan_right(anatomy: Anatomy, rng: np.random.Generator) -> Course:
         for origin, end, share, odds in plans
         if rng.random() < odds
     ]
-    return _twigs(Course(path, 0.0, 1.0, tuple(sides)), anatomy, rng, 0)
+    return _twigs(Course(path, 0.0, 1.0, tuple(sides)), anatomy, rng)

@@ -183,7 +183,7 @@ class Scene:
     bolus: Bolus = field(default_factory=Bolus)
     field: Field = field(default_factory=Field)
     mask_threshold: float = 0.35
-    """Millimetres of undiluted contrast from which a pixel counts as vessel."""
+    """Millimetres of undiluted contrast from which a pixel of a `REFERENCE_SIZE` frame counts as vessel."""
 
 
 # Working angulations (LAO, cranial) of a coronary angiogram, by injected artery.
