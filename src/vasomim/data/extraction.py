@@ -64,6 +64,22 @@ class _Job:
     method: Method
     vesselness: bool
 
+    @property
+    def mask_path(self) -> Path:
+        return mask_path(self.out, self.record.id)
+
+    @property
+    def map_path(self) -> Path:
+        return self.out / "vesselness" / f"{self.record.id}.png"
+
+    def is_done(self, key: str) -> bool:
+        return _key_of(self.mask_path) == key and (not self.vesselness or _key_of(self.map_path) == key)
+
+    def forget(self) -> None:
+        """Remove what an earlier call made of a frame that cannot be used any more."""
+        self.mask_path.unlink(missing_ok=True)
+        self.map_path.unlink(missing_ok=True)
+
 
 @dataclass
 class _Tally:
@@ -261,18 +277,16 @@ def _process(job: _Job) -> tuple[Outcome, str]:
         if is_constant(frame):
             raise DataError(f"{job.record.path}: every pixel has the same value; there is nothing to extract")
         key = cache_key(frame, job.method)
-        masks, maps = mask_path(job.out, job.record.id), job.out / "vesselness" / f"{job.record.id}.png"
-        if _key_of(masks) == key and (not job.vesselness or _key_of(maps) == key):
+        if job.is_done(key):
             return "cached", ""
         mask, response = extract_vessels(frame, job.method, return_vesselness=True)
-    except VasomimError as error:
-        return "failed", str(error)
-    except (ValueError, OSError) as error:
-        return "failed", f"{job.record.path}: {error}"
+    except (VasomimError, ValueError, OSError) as error:
+        job.forget()
+        return "failed", str(error) if isinstance(error, VasomimError) else f"{job.record.path}: {error}"
     if job.vesselness:
-        _write_keyed(maps, np.rint(response * 65535).astype(np.uint16), key)
+        _write_keyed(job.map_path, np.rint(response * 65535).astype(np.uint16), key)
     # The mask goes last: where it is current, everything is.
-    _write_keyed(masks, mask.astype(np.uint8) * 255, key)
+    _write_keyed(job.mask_path, mask.astype(np.uint8) * 255, key)
     return "extracted", ""
 
 
