@@ -6,24 +6,19 @@ import hashlib
 import io
 import json
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
 from vasomim.data.frames import is_constant, read_frame, read_mask, write_png
+from vasomim.data.pool import map_in_processes
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
 from vasomim.types import BoolImage, FloatImage, Record
 from vasomim.vessels import METHOD_VERSION, Method, extract_vessels
@@ -133,7 +128,7 @@ def extract_folder(
     count = min(workers or os.cpu_count() or 1, len(records))
     tally = _Tally()
     try:
-        for outcome, line in _outcomes(jobs, count):
+        for outcome, line in map_in_processes(_process, jobs, count):
             tally.add(outcome, line)
             if progress is not None:
                 progress()
@@ -238,36 +233,6 @@ def _claim(out: Path, method: Method) -> None:
         _replace(out / MARKER, json.dumps({"method": method, "version": METHOD_VERSION}).encode())
     except OSError as error:
         raise DataError(f"cannot write to {out}: {error.strerror}") from error
-
-
-def _outcomes(jobs: Iterator[_Job], workers: int) -> Iterator[tuple[Outcome, str]]:
-    """Results in the order of the jobs; a few are in flight, so that memory does not grow with their number."""
-    if workers <= 1:
-        with _one_thread():
-            yield from map(_process, jobs)
-        return
-    # spawn: forking a process that already runs threads (torch, OpenCV) can deadlock.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=partial(cv2.setNumThreads, 1))
-    flying: deque[Future[tuple[Outcome, str]]] = deque()
-    try:
-        for job in jobs:
-            flying.append(pool.submit(_process, job))
-            if len(flying) >= 4 * workers:
-                yield flying.popleft().result()
-        while flying:
-            yield flying.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 def _process(job: _Job) -> tuple[Outcome, str]:

@@ -6,20 +6,16 @@ import csv
 import io
 import json
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
-
 from vasomim.data.boxes import CORNERS, TABLE
 from vasomim.data.frames import read_frame, read_mask, write_png
+from vasomim.data.pool import map_in_processes
 from vasomim.errors import DataError, Interrupted, MisuseError
 from vasomim.synth.angiogram import Angiogram, generate
 from vasomim.synth.cine import iterate_cine
@@ -88,8 +84,10 @@ def synthesize_folder(
     """
     _claim(out, series)
     made = kept = 0
+    jobs = range(0, num_frames, max(series.cine, 1))
+    make = partial(_make, out, series, num_frames)
     try:
-        for fresh, old in _outcomes(out, series, num_frames, workers or os.cpu_count() or 1):
+        for fresh, old in map_in_processes(make, jobs, min(workers or os.cpu_count() or 1, len(jobs))):
             made, kept = made + fresh, kept + old
             if progress is not None:
                 progress(fresh + old)
@@ -120,34 +118,6 @@ def _claim(out: Path, series: Series) -> None:
         if out.is_dir() and any(out.iterdir()):
             raise MisuseError(f"{out} is not empty and holds no synthetic series; choose another folder")
         _write_text(out / MARKER, json.dumps({"series": wanted}, indent=1))
-
-
-def _outcomes(out: Path, series: Series, num_frames: int, workers: int) -> Iterator[tuple[int, int]]:
-    """Frames made and found, job by job; a few jobs are in flight, so that memory does not grow with their number."""
-    jobs = range(0, num_frames, max(series.cine, 1))
-    make = partial(_make, out, series, num_frames)
-    if min(workers, len(jobs)) <= 1:
-        before = cv2.getNumThreads()
-        cv2.setNumThreads(1)
-        try:
-            yield from map(make, jobs)
-        finally:
-            cv2.setNumThreads(before)
-        return
-    # spawn: forking a process that already runs threads (torch, OpenCV) can deadlock.
-    pool = ProcessPoolExecutor(
-        min(workers, len(jobs)), mp_context=get_context("spawn"), initializer=partial(cv2.setNumThreads, 1)
-    )
-    flying: deque[Future[tuple[int, int]]] = deque()
-    try:
-        for first in jobs:
-            flying.append(pool.submit(make, first))
-            if len(flying) >= 4 * workers:
-                yield flying.popleft().result()
-        while flying:
-            yield flying.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _make(out: Path, series: Series, num_frames: int, first: int) -> tuple[int, int]:
