@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vasomim.cli.verbs import VERBS
-from vasomim.config import EvaluateConfig, FinetuneConfig, PretrainConfig, SegmentorConfig, dump_config, load_config
+from vasomim.config import (
+    EvaluateConfig,
+    ExtractConfig,
+    FinetuneConfig,
+    PretrainConfig,
+    SegmentorConfig,
+    dump_config,
+    load_config,
+)
 from vasomim.config.docs import field_docs
 from vasomim.config.loading import field_paths, input_paths
 from vasomim.errors import ConfigError
@@ -82,6 +90,12 @@ def test_dump_config__loads_back_equal(config: Everything) -> None:
         path = Path(folder) / "dumped.yaml"
         path.write_text(dump_config(config), encoding="utf-8", newline="")
         assert load_config(Everything, path) == config
+
+
+@pytest.mark.parametrize("mark", ["\x85", "\u2028", "\u2029", "\n", "\t", "é", "心"])
+def test_dump_config__keeps_line_breaks_of_other_alphabets(mark: str, tmp_path: Path) -> None:
+    config = ExtractConfig(inputs=(Path(f"a{mark}b"),), out=Path(mark))
+    assert load_config(ExtractConfig, recipe(tmp_path, dump_config(config))) == config
 
 
 @pytest.mark.parametrize("verb", VERBS)

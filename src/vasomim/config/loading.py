@@ -8,6 +8,7 @@ that gives steps.
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -55,7 +56,10 @@ def _report(mistakes: Sequence[str], path: Path | None, overridden: bool) -> str
 
 def dump_config(config: object) -> str:
     """YAML text of a config, complete, in the order of its fields; `load_config` reads it back equal."""
-    return yaml.safe_dump(_plain_tree(config), sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    tree = _plain_tree(config)
+    # PyYAML writes these three line breaks as they are and reads them back as spaces: they have to be escaped.
+    readable = not any(mark in json.dumps(tree, ensure_ascii=False, default=str) for mark in "\x85\u2028\u2029")
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=readable, default_flow_style=None, width=120)
 
 
 def recipe_names() -> list[str]:
