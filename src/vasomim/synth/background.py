@@ -112,26 +112,27 @@ class _Sketch:
     def draw(self, blur: float) -> FloatImage:
         """All shapes in order (side, side); a later shape adds to earlier ones. Blur in mm."""
         image = np.zeros((self.side, self.side), np.float32)
-        for corners, (kind, value, width) in zip(self._corners(), self.styles, strict=True):
-            pen = max(round(width * self.millimetre), 1)
-            low = np.maximum(corners.min(0) // 16 - pen - 1, 0)
-            high = np.minimum(corners.max(0) // 16 + pen + 2, self.side)
-            if (low >= high).any():
-                continue
+        corners, starts = self._corners()
+        pens = np.maximum(np.rint([width * self.millimetre for _, _, width in self.styles]), 1).astype(np.int32)
+        lows = np.maximum(np.minimum.reduceat(corners, starts) // 16 - pens[:, None] - 1, 0)
+        highs = np.minimum(np.maximum.reduceat(corners, starts) // 16 + pens[:, None] + 2, self.side)
+        for k in np.flatnonzero((lows < highs).all(1)):
+            (kind, value, _), pen, low, high = self.styles[k], int(pens[k]), lows[k], highs[k]
+            shape = corners[starts[k] : starts[k] + len(self.shapes[k])] - 16 * low
             layer = np.zeros((high - low)[::-1], np.uint8)
             if kind == "fill":
-                cv2.fillPoly(layer, [corners - 16 * low], 255, cv2.LINE_AA, 4)
+                cv2.fillPoly(layer, [shape], 255, cv2.LINE_AA, 4)
             else:
-                cv2.polylines(layer, [corners - 16 * low], kind == "loop", 255, pen, cv2.LINE_AA, 4)
+                cv2.polylines(layer, [shape], kind == "loop", 255, pen, cv2.LINE_AA, 4)
             image[low[1] : high[1], low[0] : high[0]] += layer * np.float32(value / 255)
         return as_float(cv2.GaussianBlur(image, (0, 0), max(blur * self.millimetre, 0.5)))
 
-    def _corners(self) -> list[npt.NDArray[np.int32]]:
-        """Projected points in 1/16 pixels of the grid, as OpenCV draws them."""
+    def _corners(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Projected points of all shapes in 1/16 pixels of the grid, as OpenCV draws them, and where each starts."""
         flat, _ = self.camera.pixels(np.concatenate(self.shapes))
         scaled = (flat + 0.5) * self.side / self.camera.size - 0.5
         corners = np.clip(np.rint(scaled * 16), -(2**19), 2**19).astype(np.int32)
-        return np.split(corners, np.cumsum([len(shape) for shape in self.shapes])[:-1])
+        return corners, np.cumsum([0, *map(len, self.shapes[:-1])])
 
 
 def _spine(backdrop: Backdrop, camera: Camera, side: int, rng: np.random.Generator) -> FloatImage:

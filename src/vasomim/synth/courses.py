@@ -124,14 +124,14 @@ def _offshoots(paths: list[Path2], anatomy: Anatomy, rng: np.random.Generator, s
     return [[Course(next(found), next(places), next(shares)) for _ in range(count)] for count in counts.tolist()]
 
 
-def _twigs(course: Course, anatomy: Anatomy, rng: np.random.Generator) -> Course:
-    """Adds small side branches, and theirs where they are long enough, to a course."""
-    (twigs,) = _offshoots([course.path], anatomy, rng, 1.0)
-    long = [k for k, twig in enumerate(twigs) if len(twig.path) * _STEP * _MM > 21]
+def _with_twigs(courses: list[Course], anatomy: Anatomy, rng: np.random.Generator) -> list[Course]:
+    """Adds small side branches, and theirs where they are long enough, to every course."""
+    twigs = _offshoots([course.path for course in courses], anatomy, rng, 1.0)
+    long = [(k, n) for k, own in enumerate(twigs) for n, twig in enumerate(own) if len(twig.path) * _STEP * _MM > 21]
     if long:
-        for k, own in zip(long, _offshoots([twigs[k].path for k in long], anatomy, rng, 0.7), strict=True):
-            twigs[k] = replace(twigs[k], sides=tuple(own))
-    return replace(course, sides=(*course.sides, *twigs))
+        for (k, n), own in zip(long, _offshoots([twigs[k][n].path for k, n in long], anatomy, rng, 0.7), strict=True):
+            twigs[k][n] = replace(twigs[k][n], sides=tuple(own))
+    return [replace(course, sides=(*course.sides, *own)) for course, own in zip(courses, twigs, strict=True)]
 
 
 def _main(stops: Sequence[tuple[float, float, float]], anatomy: Anatomy, rng: np.random.Generator) -> Path2:
@@ -150,7 +150,7 @@ def _branch(
     u = np.linspace(0, 1, max(int(span / _STEP), 8))[:, None]
     flat = (1 - u) ** 2 * start[:2] + 2 * u * (1 - u) * first + u**2 * target
     path = np.concatenate([flat, start[2] * (1 - u)], axis=1)
-    return _twigs(Course(_wind(path, anatomy.tortuosity, rng), origin, share), anatomy, rng)
+    return Course(_wind(path, anatomy.tortuosity, rng), origin, share)
 
 
 def _septals(lad: Path2, rng: np.random.Generator) -> list[Course]:
@@ -202,17 +202,20 @@ def plan_left(anatomy: Anatomy, rng: np.random.Generator) -> Course:
         for o, t, s in zip((0.3, 0.55, 0.78), (82, 112, 138), rng.uniform(0.15, 0.45, 3), strict=True)
         if rng.random() < 0.85
     ]
-    flow = float(rng.uniform(0.36, 0.55) if not anatomy.left_dominant else rng.uniform(0.45, 0.6))
-    rest = (*diagonals, *_septals(lad, rng))
-    descending = _twigs(Course(lad, 1.0, 0.0, rest), anatomy, rng)
-    bend = _twigs(Course(circumflex, 1.0, flow, tuple(marginals)), anatomy, rng)
     if rng.random() < 0.2:
-        ramus = _branch(lad, 0.02, (rng.uniform(0.4, 0.8), 60.0), float(rng.uniform(0.12, 0.25)), anatomy, rng)
-        descending = replace(descending, sides=(*descending.sides, ramus))
+        end = (float(rng.uniform(0.4, 0.8)), 60.0)
+        diagonals.append(_branch(lad, 0.02, end, float(rng.uniform(0.12, 0.25)), anatomy, rng))  # a ramus
+    flow = float(rng.uniform(0.45, 0.6) if anatomy.left_dominant else rng.uniform(0.36, 0.55))
+    bare = [Course(lad, 1.0, 0.0), Course(circumflex, 1.0, flow), *diagonals, *marginals]
+    descending, bend, *others = _with_twigs(bare, anatomy, rng)
+    along, around = others[: len(diagonals)], others[len(diagonals) :]
     joint = len(stem) / (len(stem) + len(lad) - 1)
-    whole = np.concatenate([stem[:-1], lad])
-    moved = tuple(replace(s, origin=joint + (1 - joint) * s.origin) for s in descending.sides)
-    return Course(whole, 0.0, 1.0, (replace(bend, origin=joint), *moved))
+    sides = [
+        replace(side, origin=joint + (1 - joint) * side.origin)
+        for side in (*descending.sides, *along, *_septals(lad, rng))
+    ]
+    bend = replace(bend, origin=joint, sides=(*bend.sides, *around))
+    return Course(np.concatenate([stem[:-1], lad]), 0.0, 1.0, (bend, *sides))
 
 
 def plan_right(anatomy: Anatomy, rng: np.random.Generator) -> Course:
@@ -242,4 +245,5 @@ def plan_right(anatomy: Anatomy, rng: np.random.Generator) -> Course:
         for origin, end, share, odds in plans
         if rng.random() < odds
     ]
-    return _twigs(Course(path, 0.0, 1.0, tuple(sides)), anatomy, rng)
+    whole, *others = _with_twigs([Course(path, 0.0, 1.0), *sides], anatomy, rng)
+    return replace(whole, sides=(*whole.sides, *others))
