@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vasomim.data.frames import write_png
 from vasomim.data.open import open_labelled
 from vasomim.ops.skeleton import skeletonize
 from vasomim.synth.angiogram import generate
@@ -112,6 +113,15 @@ def milliseconds(seed: int, count: int, size: int, repeats: int = 3) -> list[flo
     return found
 
 
+def sheet(seed: int, columns: int = 6, rows: int = 2, side: int = 150) -> NDArray[np.uint8]:
+    """Thumbnails of synthetic frames, the last row with masks in the place of pictures."""
+    made = [generate(seed, index=index) for index in range(columns * rows)]
+    tiles = [cv2.resize(m.image, (side, side), interpolation=cv2.INTER_AREA) for m in made]
+    masks = [cv2.resize(m.mask.astype(np.uint8) * 255, (side, side), interpolation=cv2.INTER_AREA) for m in made]
+    tiles += masks[-columns:]
+    return np.concatenate([np.concatenate(tiles[k : k + columns], 1) for k in range(0, len(tiles), columns)])
+
+
 def spread(rows: list[dict[str, float]], name: str) -> str:
     values = [row[name] for row in rows]
     low, middle, high = np.nanpercentile(values, (10, 50, 90))
@@ -122,8 +132,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1000)
+    parser.add_argument("--sheet", type=Path, help="only write a contact sheet of synthetic frames to this PNG")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
+    if arguments.sheet:
+        write_png(arguments.sheet, sheet(arguments.seed))
+        return
     columns: dict[str, list[dict[str, float]]] = {}
     root = os.environ.get("VASOMIM_DATA")
     for name, folder in REAL.items():
