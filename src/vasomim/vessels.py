@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
@@ -16,13 +16,14 @@ import numpy.typing as npt
 from vasomim.ops.components import component_at
 from vasomim.ops.field import field_of_view, shrink
 from vasomim.ops.hessian import check_image, eigenvalues, hessian
+from vasomim.ops.oriented import along_ridges
 from vasomim.ops.vesselness import sato, sato_at
 from vasomim.types import BoolImage, FloatImage
 
 Method = Literal["default", "reference"]
 
 # Part of the key of cached masks: raise it whenever a method's output changes.
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 
 # The published recipe.
 REFERENCE_SIGMAS = (1.0, 2.0, 3.0, 4.0)
@@ -32,14 +33,13 @@ REFERENCE_PERCENTILE = 92.0
 REFERENCE_TOLERANCE = 2e-4
 
 # Ours. Lengths are pixels of a frame whose longer side is WORKING_SIDE.
-WORKING_SIDE = 320
+WORKING_SIDE = 300
 MIN_SIDE = 8
 FIELD_MARGIN = 7
 LOG_FLOOR = 0.04
-RIDGE_SCALES = ((2.0, 1), (3.2, 1), (5.0, 2))
-"""(sigma, step): wide ridges are computed on every second pixel."""
-NEIGHBOURHOODS = ((4.0, 2), (10.0, 4))
-TERMS = ("ridge_fine", "ridge_middle", "ridge_wide", "near", "around", "dark", "off_centre", "contrast")
+CUT = 4.0
+"""Kernels end at this many standard deviations."""
+TERMS = ("fine", "middle", "far", "near", "dark", "blob", "off_centre", "contrast")
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class AnatomySettings:
 
 # Found by benchmarks/fit_extraction.py; docs/extraction.md says on which frames.
 SETTINGS = AnatomySettings(
-    weights=(0.74, 0.50, 0.48, 1.01, 1.52, 2.43, -7.04, 1.48),
-    threshold=-8.45,
-    blend=0.3,
+    weights=(1.51, 1.03, 1.62, 0.86, 3.42, -9.30, -11.11, 0.84),
+    threshold=-7.29,
+    blend=0.15,
     quantile=0.945,
-    min_share=0.1,
+    min_share=0.06,
 )
 
 
@@ -77,7 +77,7 @@ def _unit(image: npt.NDArray[Any]) -> FloatImage:
     check_image(image)
     low, high = float(image.min()), float(image.max())
     if image.dtype == np.uint8:
-        return np.multiply(image, np.float32(1 / 255), dtype=np.float32)
+        return np.asarray(image / np.float32(255), np.float32)
     if image.dtype.kind in "ui" and low >= 0 and high <= FULL_SCALES[-1]:
         # Detectors store 10, 12 or 14 bits in 16.
         return np.asarray(image / next(scale for scale in FULL_SCALES if high <= scale), np.float32)
@@ -123,13 +123,15 @@ def _reference(image: npt.NDArray[Any]) -> tuple[BoolImage, FloatImage]:
     return mask, response.astype(np.float32) / np.float32(255)
 
 
-def anatomy_terms(image: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], BoolImage]:
-    """What `default` weighs, at its working size: (len(TERMS), h, w) float32, and the field of view (h, w).
+def anatomy_terms(image: npt.NDArray[Any]) -> tuple[list[FloatImage], BoolImage]:
+    """What `default` weighs, at its working size: a map (h, w) float32 for each of TERMS, and the field of view (h, w).
 
-    Ridges are Sato's tubeness of the log frame (Beer-Lambert: contrast then hardly depends on the background), in
-    units of the frame's own strong ridges; `near` says how much ridge lies around (a tree has company, speckle has
-    none); `off_centre` is the squared distance from the middle (catheters, blades and ribs live near the border);
-    `dark` how much darker than its surroundings a pixel is; `contrast` how strong the frame's ridges are.
+    Everything is taken from the log frame (Beer-Lambert: contrast then hardly depends on the background), ridges in
+    units of the frame's own strong ridges. `fine`, `middle` and `far` are ridge responses averaged along their
+    direction over 8, 12 and 28 pixels either way; `near` says how much of that lies around (a tree has company,
+    speckle has none); `dark` how much darker than its surroundings a pixel is; `blob` how much it curves along the
+    ridge too; `off_centre` is the squared distance from the middle (catheters, blades and ribs live near the border);
+    `contrast` how strong the frame's ridges are.
 
     Raises:
         ValueError: if the image is empty, not two-dimensional, not finite or out of range.
@@ -140,15 +142,22 @@ def anatomy_terms(image: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], Boo
     logs = np.log(frame + np.float32(LOG_FLOOR))
     if not inside.all():
         logs = _fill(logs, inside)
-    ridges = [_ridge(logs, sigma, step) for sigma, step in RIDGE_SCALES]
-    best = np.maximum.reduce([ridges[0] * np.float32(0.85), *ridges[1:]])
-    unit = np.float32((np.quantile(best[field][::3], 0.98) if field.any() else 0) + 0.01)
-    share = np.minimum(best / unit, 1) * field
-    near = [_near(share, sigma, step) for sigma, step in NEIGHBOURHOODS]
-    dark = (_enlarge(_blur(logs, 7, 2), frame.shape) - cv2.GaussianBlur(logs, (0, 0), 1.0)) / unit
-    relative = [np.log(ridge / unit + np.float32(0.03)) for ridge in ridges]
-    contrast = np.full(frame.shape, np.log(unit), np.float32)
-    return np.stack([*relative, *near, dark, _off_centre(frame.shape), contrast]), field
+    small = _reduce(logs, 2)
+    thin, thick = hessian(logs, 2.0, CUT), hessian(logs, 3.2, CUT)
+    across, lengthwise = eigenvalues(*thick)
+    unit = np.float32((max(0.0, float(np.quantile(across[field][::3], 0.98))) if field.any() else 0) + 0.01)
+    middle = along_ridges(*thick, half_length=12, steps=2)
+    far = _enlarge(along_ridges(*hessian(small, 1.8, CUT), half_length=14, steps=4), logs.shape)
+    ridges = [along_ridges(*thin, half_length=8, steps=2), middle, far]
+    terms = [
+        *(np.log(ridge / unit + np.float32(0.03)) for ridge in ridges),
+        _near(np.minimum(middle / unit, 1) * field, 5, 2),
+        (_enlarge(_blur(logs, 7, 2), logs.shape) - cv2.GaussianBlur(logs, (0, 0), 1.0)) / unit,
+        np.maximum(lengthwise, 0) / unit,
+        _off_centre(logs.shape),
+        np.full(logs.shape, np.log(unit), np.float32),
+    ]
+    return terms, field
 
 
 def _working_size(frame: FloatImage) -> FloatImage:
@@ -164,13 +173,6 @@ def _fill(logs: FloatImage, inside: BoolImage) -> FloatImage:
     weight = inside.astype(np.float32)
     mean = _blur(logs * weight, 12, 4) / (_blur(weight, 12, 4) + np.float32(1e-3))
     return np.where(inside, logs, _enlarge(mean, logs.shape))
-
-
-def _ridge(image: FloatImage, sigma: float, step: int) -> FloatImage:
-    """Sato's tubeness at one scale, computed on every `step`-th pixel."""
-    if step > 1:
-        return _enlarge(_ridge(_reduce(image, step), sigma / step, 1), image.shape)
-    return np.maximum(eigenvalues(*hessian(image, sigma, truncate=4.0))[0], 0)
 
 
 def _near(share: FloatImage, sigma: float, step: int) -> FloatImage:
@@ -198,8 +200,8 @@ def _blur(image: FloatImage, sigma: float, step: int) -> FloatImage:
     return np.asarray(low, np.float32)
 
 
-def anatomy_score(terms: npt.NDArray[np.float32], field: BoolImage, settings: AnatomySettings) -> FloatImage:
-    """Score of being vessel, above 0 in the kept trees: terms (T, h, w), field (h, w) -> (h, w) float32.
+def anatomy_score(terms: Sequence[FloatImage], field: BoolImage, settings: AnatomySettings) -> FloatImage:
+    """Score of being vessel, above 0 in the kept trees: terms T times (h, w), field (h, w) -> (h, w) float32.
 
     A component is kept if it weighs (sum of scores) at least `min_share` of the heaviest one.
     """
