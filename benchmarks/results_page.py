@@ -18,6 +18,7 @@ from vasomim.stats import paired_test
 
 MARKS = ("<!-- results: written by benchmarks/results_page.py -->", "<!-- end of results -->")
 SCORES = ("dice", "cldice", "precision", "recall")
+SOURCES = {"arcade": "ARCADE val", "xcad": "XCAD, every other", "dca1": "DCA1, every other"}
 NAMES = {"scratch": "from scratch", "vasomim": "VasoMIM v2", "mae": "plain MAE"}
 HEAD = """# Results
 
@@ -136,11 +137,12 @@ def extraction() -> str:
     if content is None:
         return "Not run.\n"
     rows = [
-        [name, method, f"{score['dice']:.3f}", f"{score['cldice']:.3f}"]
-        for name, methods in content["scores"].items()
+        [SOURCES[source], method, *(interval(score[name]) for name in SCORES), f"{score['ms']:.0f}"]
+        for source, methods in content["results"].items()
         for method, score in methods.items()
     ]
-    return f"`{content['command']}`\n\n" + table(["frames", "method", "Dice", "clDice"], rows)
+    header = ["frames", "method", "Dice", "clDice", "precision", "recall", "ms a frame, one core"]
+    return f"`{content['command']}`, rasteriser `{content['rasteriser']}`.\n\n" + table(header, rows)
 
 
 def page() -> str:
