@@ -44,7 +44,7 @@ from vasomim.synth import generate
 SIZE = 128
 """Side of the frames the networks see; small, so that two cores are enough."""
 FRAMES = {"unlabelled": 160, "labelled": 10, "test": 24}
-STEPS = {"segmentor": 150, "pretrain": 500, "finetune": 200}
+STEPS = {"segmentor": 300, "pretrain": 400, "finetune": 200}
 """Optimiser steps where the time allows; on a slow machine all shrink alike. Every method gets the same."""
 BATCH = {"segmentor": 16, "pretrain": 32, "finetune": 8}
 SEGMENTOR, AUTOENCODER, SEGMENTER = "unext_s", "mae_vit_test", "vit_test_unet"
