@@ -172,8 +172,7 @@ MAIN = """ViT-Ti U-Net, 300 steps of 8 crops in every cell (recipe `finetune_lap
 (union of the 25 classes, rasteriser `arcade-official`), scored on syntax/val (200 frames). Nothing was chosen
 by val. The budgets are those of two CPU cores, a tiny fraction of the published ones (800 epochs of 171,478
 frames): they show that the chain works on real frames and what so little training yields, not what the method
-can do. The decoder's normalisation was changed after these rows (groups of at least 8 channels, which learns
-about twice as fast in a small trial); each row names its commit.
+can do.
 
 """
 PAIRED = """Differences on the same 200 frames, paired: bootstrap interval and sign-flip permutation test; the two seeds

@@ -84,17 +84,3 @@ def test_segmentation_model__takes_over_the_normalisation_of_its_encoder():
     assert model.input_norm.mean.item() == pytest.approx(0.3)
     assert model.encoder.input_norm is None
     assert model.encoder.pos_embed.requires_grad  # labels may move what pre-training had fixed
-
-
-def test_segmentation_model__learns_a_thin_vessel():
-    model = _model().train()
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
-    images, target = torch.full((2, 1, 32, 32), 0.7), torch.zeros(2, 1, 32, 32)
-    images[..., 15:17] = 0.2
-    target[..., 15:17] = 1
-    for _ in range(30):
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(model(images), target)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert loss < 0.1  # 0.23 is the entropy of never looking at the image
