@@ -1,6 +1,8 @@
-"""Vascular anatomy without labels: a binary vessel map from one grey frame by classical filters.
+"""Vascular anatomy: a binary vessel map from one grey frame by classical filters, no label needed.
 
-`reference` repeats the recipe of the published VasoMIM code (Huang et al., AAAI 2026) to the bit; `default` is ours.
+`reference` repeats the recipe of the published VasoMIM code (Huang et al., AAAI 2026) to the bit and has seen no label.
+`default` is ours: its few weights and thresholds were fitted, once, to annotated frames of three sources
+(benchmarks/fit_extraction.py; docs/extraction.md).
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ class AnatomySettings:
     """Smallest weight of a component, as a share of the heaviest."""
 
 
-# Found by benchmarks/fit_extraction.py; docs/extraction.md says on which frames.
+# Fitted to labels by benchmarks/fit_extraction.py; docs/extraction.md says on which frames and what was set after it.
 SETTINGS = AnatomySettings(
     weights=(1.51, 1.03, 1.62, 0.86, 3.42, -9.30, -11.11, 0.84),
     threshold=-7.29,
