@@ -84,3 +84,21 @@ def test_segmentation_model__takes_over_the_normalisation_of_its_encoder():
     assert model.input_norm.mean.item() == pytest.approx(0.3)
     assert model.encoder.input_norm is None
     assert model.encoder.pos_embed.requires_grad  # labels may move what pre-training had fixed
+
+
+def test_segmentation_model__starts_at_the_share_of_vessel():
+    assert _model()(torch.rand(2, 1, 64, 64)).sigmoid().mean().item() == pytest.approx(0.05, abs=0.03)
+
+
+def test_segmentation_model__learns_a_thin_vessel():
+    model = _model().train()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    images, target = torch.full((2, 1, 32, 32), 0.7), torch.zeros(2, 1, 32, 32)
+    images[..., 15:17] = 0.2
+    target[..., 15:17] = 1
+    for _ in range(20):
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(model(images), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.08  # 0.23 is the entropy of never looking at the image
