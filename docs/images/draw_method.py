@@ -14,7 +14,7 @@ from vasomim.vessels import extract_vessels
 from vasomim.viz.images import contact_sheet, mask_overlay, overlay, to_rgb
 
 SEEDS, SIZE, PATCH = (3, 9), 448, 28
-HEADINGS = ["synthetic angiogram", "its exact vessels", "extracted, no labels", "hidden from the model"]
+HEADINGS = ["synthetic angiogram", "its exact vessels", "extracted vessels", "hidden from the model"]
 
 
 def row(seed: int) -> list[np.ndarray]:
