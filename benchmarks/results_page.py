@@ -175,6 +175,7 @@ indirectly seen them.
 The budgets are those of two CPU cores, a tiny fraction of the published ones (800 epochs of 171,478
 frames): they show that the chain works on real frames and what so little training yields, not what the method
 can do.
+These rows predate the head's start at a vessel share of 5 %; each row names its commit.
 
 """
 PAIRED = """Differences on the same 200 frames, paired: bootstrap interval and sign-flip permutation test; the two seeds
