@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from vasomim.commands import demo
 from vasomim.config import DemoConfig
@@ -70,13 +71,28 @@ def test_demo__takes_labelled_frames_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_make_plan__shrinks_all_runs_alike_where_time_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "step_seconds", lambda: {"segmentor": 1.0, "pretrain": 1.0, "finetune": 1.0})
+    runs = [("segmentor", 1.0), *2 * [("pretrain", 1.0)], *3 * [("finetune", 1.0)]]
+    monkeypatch.setattr(demo, "step_seconds", lambda: runs)
     steps = demo.plan_steps(DemoConfig(minutes=10))
     assert steps["pretrain"] == pytest.approx(
         steps["finetune"] * demo.STEPS["pretrain"] / demo.STEPS["finetune"], abs=3
     )
-    assert sum(steps[verb] * demo.RUNS[verb] for verb in steps) <= 600
+    assert sum(steps[verb] for verb, _ in runs) <= 600
     assert demo.plan_steps(DemoConfig(minutes=1000)) == demo.STEPS
+
+
+def test_step_seconds__counts_the_segmentor_in_the_guided_pretraining(monkeypatch: pytest.MonkeyPatch) -> None:
+    guides = []
+
+    def pass_seconds(task: torch.nn.Module, verb: str) -> float:
+        if verb == "pretrain":
+            guides.append(task.segmentor is not None)
+        return 1.0
+
+    monkeypatch.setattr(demo, "pass_seconds", pass_seconds)
+    verbs = [verb for verb, _ in demo.step_seconds()]
+    assert verbs == ["segmentor", "pretrain", "pretrain", "finetune", "finetune", "finetune"]
+    assert sorted(guides) == [False, True]
 
 
 def test_demo__refuses_a_folder_of_something_else(tmp_path: Path) -> None:

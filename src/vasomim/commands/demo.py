@@ -7,15 +7,15 @@ import dataclasses
 import json as json_text
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import nn
 
+from vasomim.build import build_loss
 from vasomim.commands import evaluate, extract, finetune, predict, pretrain, segmentor
 from vasomim.commands.console import print_result, say
 from vasomim.commands.demo_page import METHODS, Card, Places, write_page
@@ -38,17 +38,22 @@ from vasomim.data.samples import FrameDataset
 from vasomim.data.splits import split_holdout
 from vasomim.engine.files import write_text
 from vasomim.errors import MisuseError
+from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.registry import create_model
 from vasomim.synth import generate
+from vasomim.tasks.pretraining import MaskingPlan, PretrainingTask
+from vasomim.tasks.segmentation import SegmentationTask
+from vasomim.types import Progress
 
 SIZE = 128
 """Side of the frames the networks see; small, so that two cores are enough."""
 FRAMES = {"unlabelled": 160, "labelled": 10, "test": 24}
-STEPS = {"segmentor": 300, "pretrain": 400, "finetune": 200}
+STEPS = {"segmentor": 300, "pretrain": 240, "finetune": 200}
 """Optimiser steps where the time allows; on a slow machine all shrink alike. Every method gets the same."""
 BATCH = {"segmentor": 16, "pretrain": 32, "finetune": 8}
 SEGMENTOR, AUTOENCODER, SEGMENTER = "unext_s", "mae_vit_test", "vit_test_unet"
-RUNS = {"segmentor": 1, "pretrain": 2, "finetune": 3}
+READ_SECONDS = 0.002
+"""Reading and cropping one frame."""
 FIXED_SECONDS = 50
 """What the rest of the chain takes: frames, extraction, validation, evaluation, pictures."""
 
@@ -140,27 +145,39 @@ def write_pair(
 
 def plan_steps(config: DemoConfig) -> dict[str, int]:
     """Steps of each verb, all shrunk alike where this machine would need more than the minutes asked for."""
-    seconds = sum(STEPS[verb] * RUNS[verb] * cost for verb, cost in step_seconds().items())
+    seconds = sum(STEPS[verb] * (cost + BATCH[verb] * READ_SECONDS) for verb, cost in step_seconds())
     scale = min(1.0, max(60 * config.minutes - FIXED_SECONDS, 0) / seconds)
     return {verb: max(2, round(steps * scale)) for verb, steps in STEPS.items()}
 
 
-def step_seconds() -> dict[str, float]:
-    """How long one forward and backward pass of each network takes here, after one to warm up."""
-    patches = (SIZE // 8) ** 2
-    mask = (torch.arange(patches) % 2 == 0).expand(BATCH["pretrain"], -1)
-    networks: dict[str, Callable[[Tensor], Tensor]] = {
-        "segmentor": create_model(SEGMENTOR),
-        "pretrain": partial(create_model(AUTOENCODER, img_size=SIZE), mask=mask),
-        "finetune": create_model(SEGMENTER, img_size=SIZE),
+def step_seconds() -> list[tuple[str, float]]:
+    """The six trainings of the demo: verb, and how long one step of it computes here."""
+    guide, autoencoder = create_model(SEGMENTOR), create_model(AUTOENCODER, img_size=SIZE)
+    segmenter = create_model(SEGMENTER, img_size=SIZE)
+    assert isinstance(autoencoder, MaskedAutoencoder)
+    learn_guide = SegmentationTask(guide, build_loss(dice=0.5, bce=0.5), "vessels")
+    finetuning = pass_seconds(SegmentationTask(segmenter, build_loss(dice=1, bce=1), "vessels"), "finetune")
+    plain = PretrainingTask(autoencoder, MaskingPlan(guidance="none"), consistency_weight=0)
+    return [
+        ("segmentor", pass_seconds(learn_guide, "segmentor")),
+        ("pretrain", pass_seconds(plain, "pretrain")),
+        ("pretrain", pass_seconds(PretrainingTask(autoencoder, MaskingPlan(), guide), "pretrain")),
+        *[("finetune", finetuning) for _ in METHODS],
+    ]
+
+
+def pass_seconds(task: nn.Module, verb: str) -> float:
+    """Seconds of one forward and backward pass of a task over random frames, after one to warm up."""
+    size = BATCH[verb]
+    batch = {
+        "image": torch.rand(size, 1, SIZE, SIZE),
+        "vessels": torch.rand(size, SIZE, SIZE).round(),
+        "index": torch.arange(size),
+        "epoch": torch.zeros(size, dtype=torch.int64),
     }
-    return {verb: [pass_seconds(network, BATCH[verb]) for _ in range(2)][1] for verb, network in networks.items()}
-
-
-def pass_seconds(network: Callable[[Tensor], Tensor], batch_size: int) -> float:
-    """Seconds of one forward and backward pass over random frames."""
-    start = time.monotonic()
-    network(torch.rand(batch_size, 1, SIZE, SIZE)).square().mean().backward()  # type: ignore[no-untyped-call]
+    for _ in range(2):
+        start = time.monotonic()
+        task(batch, Progress(0, 1, 0, 1)).loss.backward()
     return time.monotonic() - start
 
 

@@ -36,7 +36,7 @@ class NonFiniteGuard:
         self.in_a_row = 0
 
     def caught(self, batch: Mapping[str, Tensor], progress: Progress, loss: float, grad_norm: float) -> None:
-        """Note a bad step and keep its batch as step_XXXXXXXX.pt, which `torch.load(path, weights_only=True)` reads.
+        """Note a bad step and keep its batch as step_N.pt, which `torch.load(path, weights_only=True)` reads.
 
         Args:
             batch: the global batch (this process's slice of it).
