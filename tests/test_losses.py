@@ -2,13 +2,11 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch.autograd import gradcheck
 from torch.testing import assert_close
 
 from vasomim.losses import (
     consistency_loss,
-    dice_bce_loss,
     reconstruction_loss,
     soft_cldice_loss,
     soft_dice_loss,
@@ -106,14 +104,6 @@ def test_soft_dice_loss__equals_its_formula_over_the_whole_batch():
     assert_close(soft_dice_loss(logits[order], target[order]), expected)  # not a mean over frames
 
 
-def test_dice_bce_loss__weights_its_two_parts():
-    logits, target = torch.randn(2, 1, 8, 8), (torch.rand(2, 1, 8, 8) > 0.8).float()
-    dice, bce = soft_dice_loss(logits, target), F.binary_cross_entropy_with_logits(logits, target)
-    assert_close(dice_bce_loss(logits, target), dice + bce)
-    assert_close(dice_bce_loss(logits, target, 0.5, 0.25), 0.5 * dice + 0.25 * bce)
-    assert_close(dice_bce_loss(logits, target > 0.5), dice + bce)  # bool targets too
-
-
 @pytest.mark.parametrize("width", [1, 2, 3, 5, 8])
 def test_soft_cldice_loss__a_vessel_against_itself_is_0(width):
     target = _line(width)
@@ -158,7 +148,7 @@ def test_losses__gradients():
     logits = torch.randn(1, 1, 7, 7, dtype=torch.float64, requires_grad=True)
     target = (torch.rand(1, 1, 7, 7) > 0.5).double()
     assert gradcheck(lambda x: soft_dice_loss(x, target), logits)
-    assert gradcheck(lambda x: dice_bce_loss(x, target), logits)
+    assert gradcheck(lambda x: soft_dice_loss(x, target), logits)
     assert gradcheck(lambda x: consistency_loss(x, target), logits)
     assert gradcheck(lambda x: soft_cldice_loss(x, target, 2), logits)
 
@@ -166,13 +156,13 @@ def test_losses__gradients():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_losses__half_precision_is_computed_in_float32(dtype):
     logits, target = torch.randn(1, 1, 64, 64).to(dtype), (torch.rand(1, 1, 64, 64) > 0.9).to(dtype)
-    for loss in (soft_dice_loss, dice_bce_loss, consistency_loss, soft_cldice_loss):
+    for loss in (soft_dice_loss, consistency_loss, soft_cldice_loss):
         value = loss(logits, target)
         assert value.dtype == torch.float32
         assert_close(value, loss(logits.float(), target.float()))
 
 
-@pytest.mark.parametrize("loss", [soft_dice_loss, dice_bce_loss, consistency_loss, soft_cldice_loss])
+@pytest.mark.parametrize("loss", [soft_dice_loss, consistency_loss, soft_cldice_loss])
 def test_losses__refuse_to_broadcast(loss):
     with pytest.raises(ValueError, match="must have the same shape"):
         loss(torch.zeros(2, 1, 8, 8), torch.zeros(2, 8, 8))

@@ -146,11 +146,6 @@ def needs_segmentor(config: PretrainConfig) -> bool:
     return config.consistency_weight > 0 or config.masking.guidance == "co"
 
 
-def needs_vessels(config: PretrainConfig) -> bool:
-    """Whether the masking looks at the extracted anatomy."""
-    return config.masking.guidance != "none"
-
-
 def load_segmentor(path: Path | None) -> nn.Module:
     """The segmentor that `vasomim segmentor` trained.
 

@@ -63,17 +63,6 @@ def soft_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1e-5) -> Tens
     return 1 - (2 * overlap + smooth) / (probability.sum() + target.sum() + smooth)
 
 
-def dice_bce_loss(logits: Tensor, target: Tensor, dice_weight: float = 1.0, bce_weight: float = 1.0) -> Tensor:
-    """Weighted sum of soft Dice loss and pixel-wise cross-entropy: (B, K, H, W), (B, K, H, W) -> scalar.
-
-    Raises:
-        ValueError: if the shapes differ.
-    """
-    dice = soft_dice_loss(logits, target)
-    cross_entropy = F.binary_cross_entropy_with_logits(_full(logits), _full(target))
-    return dice_weight * dice + bce_weight * cross_entropy
-
-
 def _eroded(x: Tensor) -> Tensor:
     """Minimum over the 4-neighbourhood; pixels outside the frame do not count."""
     return torch.minimum(-F.max_pool2d(-x, (3, 1), 1, (1, 0)), -F.max_pool2d(-x, (1, 3), 1, (0, 1)))

@@ -50,17 +50,7 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
         def validate(module: nn.Module, progress: Progress) -> Mapping[str, float]:  # noqa: ARG001
             return scores(predictor(task.model, config), data.val)
 
-        result = train(
-            task,
-            data.train,
-            config.crop,
-            config.img_size,
-            config.optim,
-            config.run,
-            folder,
-            validate if len(data.val) else None,
-            native=config.inference == "tile",
-        )
+        result = train(task, data.train, config, folder, validate if len(data.val) else None)
         final = validate(task, Progress(result.step, result.step, 0, 1)) if len(data.val) else {}
         export_model(folder, task.model, {**facts(config), "held_out": dict(final)}, config)
         write_report(

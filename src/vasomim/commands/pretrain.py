@@ -41,7 +41,7 @@ def run(config: PretrainConfig, *, json: bool = False, verbose: bool = False) ->
         if config.init is not None:
             say(load_weights(task.mae, config.init).table())
         validate = validator(task, data, config, folder)
-        result = train(task, data.train, config.crop, config.img_size, config.optim, config.run, folder, validate)
+        result = train(task, data.train, config, folder, validate)
         final = validate(task, last_progress(config, data)) if validate is not None else {}
         export(folder, task, config, final)
         write_report(folder.path, "Pre-training", [("Held-out frames", last_sheet(task, data, config))])

@@ -31,16 +31,7 @@ def run(config: SegmentorConfig, *, json: bool = False, verbose: bool = False) -
         def validate(module: nn.Module, progress: Progress) -> Mapping[str, float]:  # noqa: ARG001
             return scores(task.model, held)
 
-        result = train(
-            task,
-            data.train,
-            config.crop,
-            config.img_size,
-            config.optim,
-            config.run,
-            folder,
-            validate if len(held) else None,
-        )
+        result = train(task, data.train, config, folder, validate if len(held) else None)
         final = scores(task.model, held) if len(held) else {}
         export_model(
             folder,

@@ -17,9 +17,7 @@ from vasomim.build import build_batches, build_crop, build_length, build_setting
 from vasomim.commands.cards import model_card
 from vasomim.commands.console import progress_bar, warn
 from vasomim.config import (
-    CropConfig,
     FinetuneConfig,
-    OptimConfig,
     PretrainConfig,
     RunConfig,
     SegmentorConfig,
@@ -109,22 +107,16 @@ def fingerprint(dataset: FrameDataset) -> dict[str, object]:
 
 
 def train(
-    task: nn.Module,
-    dataset: FrameDataset,
-    crop: CropConfig,
-    size: int,
-    optim: OptimConfig,
-    settings: RunConfig,
-    run: RunFolder,
-    validate: Validate | None,
-    *,
-    native: bool = False,
+    task: nn.Module, dataset: FrameDataset, config: TrainingConfig, run: RunFolder, validate: Validate | None
 ) -> FitResult:
     """Run the loop with a progress bar, from the newest checkpoint if there is one."""
-    length = build_length(optim, len(dataset))
-    optimizer, schedule = build_trainer(task, optim, length)
-    batches = build_batches(dataset, build_crop(crop, size, native=native), optim, settings, length)
-    fabric = build_fabric(settings.device, settings.precision)
+    length = build_length(config.optim, len(dataset))
+    optimizer, schedule = build_trainer(task, config.optim, length)
+    native = isinstance(config, FinetuneConfig) and config.inference == "tile"
+    crop = build_crop(config.crop, config.img_size, native=native)
+    batches = build_batches(dataset, crop, config.optim, config.run, length)
+    settings = build_settings(config.optim, config.run, length)
+    fabric = build_fabric(config.run.device, config.run.precision)
     with progress_bar(run.verb, length.steps, unit="step") as step:
         done = 0
 
@@ -133,9 +125,7 @@ def train(
             step(at - done, **{name: f"{value:.4g}" for name, value in logs.items() if name in SHOWN})
             done = at
 
-        return fit(
-            fabric, task, optimizer, schedule, batches, run, build_settings(optim, settings, length), validate, on_step
-        )
+        return fit(fabric, task, optimizer, schedule, batches, run, settings, validate, on_step)
 
 
 SHOWN = ("loss", "reconstruction", "consistency", "samples_per_second", "val/dice", "val/probe_r2")
