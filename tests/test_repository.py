@@ -22,7 +22,8 @@ def name_of(requirement: str) -> str:
 def test_constraints__pin_every_direct_dependency_once() -> None:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[\w.]+", line) for line in lines)
-    wanted = {*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]}
+    extras = [requirement for extra in PROJECT["optional-dependencies"].values() for requirement in extra]
+    wanted = {r for r in (*PROJECT["dependencies"], *extras) if name_of(r) != PROJECT["name"]}
     pinned = [name_of(line) for line in lines]
     assert {name_of(requirement) for requirement in wanted} <= set(pinned)
     assert len(pinned) == len(set(pinned))

@@ -113,6 +113,12 @@ def test_pretrain__whole_then_finetune(frames: Path, guide: Path, tmp_path: Path
     assert model(torch.rand(1, 1, 70, 50)).shape == (1, 1, 70, 50)
 
 
+def test_pretrain__in_bf16_validates_and_draws_its_sheets(frames: Path, guide: Path, tmp_path: Path) -> None:
+    run = dataclasses.replace(RUN, precision="bf16")
+    assert pretrain.run(pretraining(frames, guide, tmp_path / "pretrain", run=run)) == 0
+    assert sorted((tmp_path / "pretrain" / "sheets").iterdir())
+
+
 def test_pretrain__resumed_equals_uninterrupted_to_the_bit(frames: Path, guide: Path, tmp_path: Path) -> None:
     whole = pretraining(frames, guide, tmp_path / "whole")
     pretrain.run(whole)

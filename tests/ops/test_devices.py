@@ -50,7 +50,7 @@ def test_resolve_device__refuses_unknown_names(name):
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "precision"), [({}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16")]
+    ("capabilities", "precision"), [({}, "fp32"), ({"avx512_bf16": True}, "fp32"), ({"amx_bf16": True}, "bf16")]
 )
 def test_resolve_precision__auto_is_bf16_only_where_it_is_fast(monkeypatch, capabilities, precision):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)

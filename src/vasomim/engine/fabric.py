@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lightning_fabric import Fabric
 
+from vasomim.engine.allocator import keep_freed_memory
 from vasomim.ops.devices import resolve_device, resolve_precision
 
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -22,5 +23,7 @@ def build_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
     chosen = resolve_device(device)
     accelerator = "cuda" if chosen.type == "cuda" else "cpu"
     devices = [chosen.index or 0] if accelerator == "cuda" else 1
+    if accelerator == "cpu":
+        keep_freed_memory()
     kind = resolve_precision(precision, chosen)
     return Fabric(accelerator=accelerator, devices=devices, precision=_PRECISIONS[kind])  # type: ignore[arg-type]

@@ -118,7 +118,7 @@ def reconstruction_sheet(
             to_rgb(decoded.images[row, 0].clamp(0, 1).cpu().numpy()),
         ]
         if seen is not None and again is not None:
-            cells += [to_rgb(x[row, 0].sigmoid().cpu().numpy()) for x in (seen, again)]
+            cells += [to_rgb(x[row, 0].float().sigmoid().cpu().numpy()) for x in (seen, again)]
         sheet.append(cells)
     if seen is not None:
         columns += ["S(frame)", "S(reconstruction)"]
