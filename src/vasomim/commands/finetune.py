@@ -22,7 +22,7 @@ from vasomim.engine.report import write_report
 from vasomim.engine.runs import RunFolder
 from vasomim.errors import MisuseError
 from vasomim.inference.predictor import Predictor
-from vasomim.models.weights import find_weights, load_weights, read_config
+from vasomim.models.weights import is_ours, load_weights, read_config
 from vasomim.types import Progress
 from vasomim.viz.images import contact_sheet, error_map, overlay, to_rgb
 from vasomim.viz.pages import html_figure
@@ -77,7 +77,7 @@ def open_data(config: FinetuneConfig, folder: RunFolder) -> LabelledData:
 
 def pretrained_statistics(init: str) -> tuple[float, float] | None:
     """Mean and standard deviation that the encoder to start from was trained with; None where nothing says so."""
-    if init == "scratch" or not find_weights(init).with_name("config.json").is_file():
+    if init == "scratch" or not is_ours(init):
         return None
     facts = read_config(init)
     return (facts["mean"], facts["std"]) if "mean" in facts and "std" in facts else None
