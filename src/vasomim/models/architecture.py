@@ -1,4 +1,4 @@
-"""Which Vision Transformer a state dict holds, by the names and shapes of its tensors; what ours cannot be is refused."""
+"""Which Vision Transformer a state dict holds, by names and shapes of its tensors; what ours cannot be is refused."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vasomim.errors import CheckpointError, MisuseError
 from vasomim.models.architecture import EncoderFacts, decoder_measures, encoder_facts
-from vasomim.models.layouts import Layout, layout_of
+from vasomim.models.layouts import Layout, layout_of, to_timm
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.matching import MatchReport, adapt_state, check_finite
 from vasomim.models.norm import InputNorm
@@ -154,7 +154,7 @@ def _stored(model: nn.Module, dtype: torch.dtype | None) -> dict[str, Tensor]:
     """Tensors to write: parameters in `dtype`, buffers (running variances) as they are."""
     parameters = {name for name, _ in model.named_parameters()}
     return {
-        name: value.detach().to("cpu", dtype if name in parameters else None).clone().contiguous()
+        name: value.detach().to("cpu", dtype if name in parameters else None)
         for name, value in model.state_dict().items()
     }
 
@@ -183,14 +183,25 @@ def save_pretrained(
     Raises:
         CheckpointError: if the config is incomplete or the folder cannot be written.
     """
-    folder = Path(folder)
     text = json.dumps(_described(model, config), indent=2, sort_keys=True)
+    write_weights_folder(folder, _stored(model, dtype), {CONFIG: text + "\n", CARD: card})
+
+
+def write_weights_folder(folder: Path | str, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:
+    """Write model.safetensors and text files into a folder, all of it or nothing; an older folder is replaced.
+
+    Raises:
+        CheckpointError: if it cannot be written; what was there is untouched.
+    """
+    folder = Path(folder)
     fresh, old = (folder.with_name(f".{folder.name}.{word}-{os.getpid()}") for word in ("new", "old"))
     try:
         fresh.mkdir(parents=True)
-        save_file(_stored(model, dtype), fresh / WEIGHTS, metadata={"format": "pt"})
-        (fresh / CONFIG).write_text(text + "\n", encoding="utf-8")
-        (fresh / CARD).write_text(card, encoding="utf-8")
+        # Views of one tensor, such as the thirds of query, key and value, would share its storage.
+        whole = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
+        save_file(whole, fresh / WEIGHTS, metadata={"format": "pt"})
+        for name, text in texts.items():
+            (fresh / name).write_text(text, encoding="utf-8")
         for path in (*fresh.iterdir(), fresh):
             _sync(path)
         # A folder cannot be renamed over another: the old one steps aside and goes once the new one stands.
@@ -306,4 +317,17 @@ def load_autoencoder(path: Path | str) -> MaskedAutoencoder:
         raise CheckpointError(f"{path} lacks {len(lost)} tensors of its autoencoder, {lost[0]} for one; it is damaged")
     model.load_state_dict(adapted, strict=False)
     assert isinstance(model, MaskedAutoencoder)
+    _check_decoder_positions(model, to_timm(state).state.get("decoder_pos_embed"), path)
     return model.eval()
+
+
+def _check_decoder_positions(model: MaskedAutoencoder, stored: Tensor | None, path: Path | str) -> None:
+    """Ours are MAE's sine-cosine positions by construction; a file with others would compute something else."""
+    if stored is None or stored.shape[1:] != (model.decoder_positions.shape[1] + 1, model.decoder_positions.shape[2]):
+        return
+    wanted = torch.cat([torch.zeros_like(stored[:, :1]), model.decoder_positions.to(stored.dtype)], dim=1)
+    if not torch.allclose(stored, wanted, atol=1e-3):
+        raise CheckpointError(
+            f"{path}: the positions of the decoder are not MAE's sine and cosine, which ours always are; take the "
+            "encoder alone"
+        )
