@@ -13,6 +13,7 @@ from vasomim.config import (
     ExtractConfig,
     FinetuneConfig,
     InfoConfig,
+    InspectConfig,
     PredictConfig,
     PretrainConfig,
     SegmentorConfig,
@@ -49,6 +50,7 @@ VERBS: dict[str, Verb] = {
     "finetune": Verb(FinetuneConfig, "vasomim.commands.finetune", "fine-tune for segmentation with few labels"),
     "evaluate": Verb(EvaluateConfig, "vasomim.commands.evaluate", "measure a segmenter or its masks against labels"),
     "predict": Verb(PredictConfig, "vasomim.commands.predict", "segment vessels in files or folders"),
+    "inspect": Verb(InspectConfig, "vasomim.commands.inspect", "say what weight files are; convert them for others"),
 }
 
 

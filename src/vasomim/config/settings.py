@@ -252,6 +252,26 @@ class DemoConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InspectConfig:
+    """What a weight file is, whose, and which of our models it starts; convert encoders for other libraries."""
+
+    inputs: tuple[Path, ...] = ()
+    """Weight files, run, export or Hugging Face folders."""
+    model: str | None = None
+    """Compare with this model alone, and show what becomes of every tensor; none takes those of the file's size."""
+    export: Literal["timm", "hf-vit", "hf-vitmae"] | None = None
+    """Write the encoder (hf-vitmae: the whole autoencoder) of the only INPUT for timm or transformers instead."""
+    out: Path | None = None
+    """New folder for the export."""
+
+    def __post_init__(self) -> None:
+        check(
+            known_model(self.model, "*") if self.model is not None else (True, ""),
+            (self.out is None or self.export is not None, "out has an effect with export alone"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class InfoConfig:
     """Versions, devices and models at hand."""
 
