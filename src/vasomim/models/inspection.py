@@ -92,7 +92,8 @@ def _statistics(file: Path, ours: Mapping[str, Any] | None) -> dict[str, Any] | 
 
 
 def _measures(facts: EncoderFacts, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
-    return {**asdict(facts), "img_size": list(facts.img_size), "decoder": decoder_measures(state, config)}
+    sizes = {"grid": list(facts.grid), "img_size": list(facts.img_size)}
+    return {**asdict(facts), **sizes, "decoder": decoder_measures(state, config)}
 
 
 def _candidates(model: str | None, ours: Mapping[str, Any] | None, size: str | None) -> list[str]:
