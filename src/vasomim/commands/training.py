@@ -26,6 +26,7 @@ from vasomim.config import (
 from vasomim.data.extraction import VesselStore, extract_folder
 from vasomim.data.open import open_frames
 from vasomim.data.samples import FrameDataset, subset, with_vessels
+from vasomim.data.sibling_vessels import SiblingVessels, open_vessels
 from vasomim.data.splits import split_holdout
 from vasomim.data.statistics import pixel_statistics
 from vasomim.engine.fabric import build_fabric
@@ -86,10 +87,10 @@ def open_unlabelled(config: SegmentorConfig | PretrainConfig, run: RunFolder) ->
     return UnlabelledData(data, subset(dataset, held), pixel_statistics(data))
 
 
-def vessel_store(config: SegmentorConfig | PretrainConfig, frames: FrameDataset) -> VesselStore:
+def vessel_store(config: SegmentorConfig | PretrainConfig, frames: FrameDataset) -> VesselStore | SiblingVessels:
     """The folder of extracted anatomy named in `config`, or one made in the run folder."""
     if config.vessels is not None:
-        return VesselStore(config.vessels)
+        return open_vessels(config.vessels)
     out = config.out / "vessels"
     with progress_bar("extracting vessels", len(frames)) as step:
         summary = extract_folder(frames.records, out, method=config.extraction, progress=lambda: step(1))
