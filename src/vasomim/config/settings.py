@@ -63,7 +63,7 @@ class SegmentorConfig:
     out: Path = Path("segmentor")
     """Run folder."""
     vessels: Path | None = None
-    """Folder made by `vasomim extract`, or of frames with NAME_frangi/ beside NAME/; without it the anatomy is extracted first, into OUT/vessels."""
+    """Folder of `vasomim extract`, or with NAME_frangi/ beside NAME/; by default extracted into OUT/vessels."""
     extraction: Literal["default", "reference"] = "default"
     """How to extract where no folder is given."""
     model: str = "unext_s"
@@ -97,7 +97,7 @@ class PretrainConfig:
     out: Path = Path("pretrain")
     """Run folder."""
     vessels: Path | None = None
-    """Folder made by `vasomim extract`, or of frames with NAME_frangi/ beside NAME/; without it the anatomy is extracted first, into OUT/vessels."""
+    """Folder of `vasomim extract`, or with NAME_frangi/ beside NAME/; by default extracted into OUT/vessels."""
     extraction: Literal["default", "reference"] = "default"
     """How to extract where no folder is given."""
     segmentor: Path | None = None
