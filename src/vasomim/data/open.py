@@ -11,7 +11,7 @@ from pathlib import Path
 from vasomim.data.arcade import ArcadeDataset, is_arcade_folder
 from vasomim.data.boxes import TABLE, FrameNote, is_boxes_folder, read_boxes
 from vasomim.data.folder import FrameList, MaskedFolderDataset, is_masked_folder
-from vasomim.data.listing import list_frames, make_records, no_frame, require_layout
+from vasomim.data.listing import list_frames, make_records, no_frame, require_layout, sub_folders
 from vasomim.data.nnunet import IMAGES, NnUNetDataset, is_nnunet_folder, name_cases
 from vasomim.data.samples import FrameDataset, concatenate
 from vasomim.data.sibling_vessels import is_vessel_folder
@@ -64,6 +64,11 @@ def open_labelled(paths: Iterable[Path | str], rasteriser: str = "arcade-officia
         DataError: labels that cannot be used, see the readers.
     """
     return concatenate([_open_labelled_set(Path(path), rasteriser) for path in paths])
+
+
+def labelled_sets(root: Path) -> list[Path]:
+    """Folders that `open_labelled` takes for sets, the root itself or those down to three levels below it."""
+    return [folder for folder in (root, *sub_folders(root, 3)) if _is_labelled(folder)]
 
 
 def _open_labelled_set(root: Path, rasteriser: str) -> FrameDataset:

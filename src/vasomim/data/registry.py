@@ -77,15 +77,16 @@ class DatasetCard:
         return bool(self.archives) or self.figshare is not None
 
 
-FRAMES_AND_MASKS = Layout(
-    name="frames and masks",
-    parts=(
-        Part(pattern="**/images/*", what="frames"),
-        Part(pattern="**/masks/*", what="masks of the whole vessel tree"),
-    ),
-    pairs=(("images", "masks"),),
-)
-"""The layout that `open_labelled` reads, for sets whose own layout it does not."""
+def _frames_and_masks(count: int | None = None) -> Layout:
+    """The layout that `open_labelled` reads, for sets whose own layout it does not."""
+    return Layout(
+        name="frames and masks",
+        parts=(
+            Part(pattern="**/images/*", count=count, what="frames"),
+            Part(pattern="**/masks/*", count=count, what="masks of the whole vessel tree"),
+        ),
+        pairs=(("images", "masks"),),
+    )
 
 
 def _arcade_parts(task: str) -> tuple[Part, ...]:
@@ -142,7 +143,7 @@ XCAD = DatasetCard(
             ),
             pairs=(("images", "masks"),),
         ),
-        FRAMES_AND_MASKS,
+        _frames_and_masks(126),
     ),
     reader="open_labelled(XCAD/test); for pre-training name the folders of angiograms below XCAD/train one by one, as "
     "trainC holds backgrounds without vessels",
@@ -170,11 +171,11 @@ DCA1 = DatasetCard(
         Layout(
             name="official",
             parts=(
-                Part(pattern="Database_134_Angiograms/[0-9]*[0-9].pgm", count=134, what="frames"),
-                Part(pattern="Database_134_Angiograms/*_gt.pgm", count=134, what="masks of the whole vessel tree"),
+                Part(pattern="[0-9]*[0-9].pgm", count=134, what="frames"),
+                Part(pattern="*_gt.pgm", count=134, what="masks of the whole vessel tree"),
             ),
         ),
-        FRAMES_AND_MASKS,
+        _frames_and_masks(134),
     ),
     reader="frames and masks share a folder in the official layout: move N.pgm to images/ and N_gt.pgm to masks/N.pgm, "
     "then open_labelled reads it",
@@ -198,7 +199,7 @@ XCAV = DatasetCard(
                 Part(pattern="CVAI-*/ground_truth/*/*.png", what="masks; folders ending in CATH show the catheter"),
             ),
         ),
-        FRAMES_AND_MASKS,
+        _frames_and_masks(),
     ),
     reader="frames by open_frames; the masks lie in ground_truth/ beside images/, for some frames alone: copy the "
     "labelled frames and their masks into images/ and masks/ for open_labelled",
@@ -297,12 +298,11 @@ DANILOV = DatasetCard(
                 Part(pattern="**/dataset/*.bmp", count=8325, what="frames"),
                 Part(pattern="**/dataset/*.xml", count=8325, what="boxes of stenoses"),
             ),
-            pairs=(("dataset", "dataset"),),
         ),
         Layout(
             name="frames and boxes.csv",
             parts=(
-                Part(pattern="images/*", what="frames"),
+                Part(pattern="images/*", count=8325, what="frames"),
                 Part(pattern="boxes.csv", count=1, what="boxes and patients"),
             ),
         ),

@@ -36,6 +36,8 @@ class _Member:
 def unpack(archive: Path, folder: Path, progress: Callable[[int, int], object] | None = None) -> int:
     """Unpack a zip or tar archive into a new folder, all of it or nothing.
 
+    Where everything in the archive lies in one folder, that folder becomes the new one.
+
     Args:
         archive: Its kind is told by its content.
         folder: New or empty.
@@ -65,7 +67,7 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int, int], object] |
         fresh.mkdir(parents=True, exist_ok=True)
         if folder.exists():
             folder.rmdir()
-        fresh.rename(folder)
+        _without_shell(fresh).rename(folder)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         if isinstance(error, MisuseError):
             raise
@@ -75,6 +77,12 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int, int], object] |
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return len(members)
+
+
+def _without_shell(folder: Path) -> Path:
+    """The only folder in a folder, or the folder itself."""
+    inner = list(folder.iterdir())
+    return inner[0] if len(inner) == 1 and inner[0].is_dir() else folder
 
 
 @contextmanager
