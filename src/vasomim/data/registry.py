@@ -171,7 +171,7 @@ DCA1 = DatasetCard(
         Layout(
             name="official",
             parts=(
-                Part(pattern="[0-9]*[0-9].pgm", count=134, what="frames"),
+                Part(pattern="*[0-9].pgm", count=134, what="frames"),
                 Part(pattern="*_gt.pgm", count=134, what="masks of the whole vessel tree"),
             ),
         ),
@@ -258,11 +258,11 @@ CORONARY_DOMINANCE = DatasetCard(
     title="CoronaryDominance: angiogram dataset for coronary dominance classification",
     frames="1574 studies of multi-view videos, 512 x 512; 160,320 frames are used in XA-170K",
     labels="left or right dominance, quality tags; no masks",
-    licence="CC0-1.0 (the card once said MIT: look again)",
+    licence="CC0-1.0",
     citation="Kruzhilov et al., CoronaryDominance: Angiogram dataset for coronary dominance classification, Scientific "
     "Data 12:341, 2025, doi:10.1038/s41597-025-04676-8; data doi:10.57967/hf/4360",
     page="https://huggingface.co/datasets/BearSubj13/CoronaryDominance",
-    obtain="download the four .7z archives from the page (for instance with huggingface-cli) and unpack them with 7z",
+    obtain="download the four .7z archives from the page (huggingface-cli) and unpack them with 7z",
     size="88.6 GB in four .7z archives",
     layouts=(
         Layout(

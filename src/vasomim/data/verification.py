@@ -125,7 +125,7 @@ def _count(root: Path, pattern: str) -> int:
 
 def _unpaired(layout: Layout, root: Path) -> Iterator[str]:
     for first, second in layout.pairs:
-        for folder in [root / first, *root.glob(f"**/{first}")]:
+        for folder in root.glob(f"**/{first}"):
             other = folder.with_name(second)
             if folder.is_dir() and other.is_dir():
                 one, two = ({path.stem for path in list_frames(side)} for side in (folder, other))
