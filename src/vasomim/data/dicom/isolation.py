@@ -48,8 +48,12 @@ def decode_isolated(plugin: str, content: bytes, transfer_syntax: str, options: 
     Raises:
         BadElement: the frame is damaged, whatever it did to the child.
     """
+    question = {"plugin": plugin, "syntax": transfer_syntax, "options": dict(options)}
     with _slot.lock:
-        answer = _ask(_child(), {"plugin": plugin, "syntax": transfer_syntax, "options": dict(options)}, content)
+        answer = _ask(_child(), question, content)
+        if answer is None:  # once more: the child may have been ended by somebody else
+            _end()
+            answer = _ask(_child(), question, content)
         if answer is None:
             _end()
             raise BadElement(_DAMAGED.format("the decoder broke down"))
