@@ -13,7 +13,7 @@ from vasomim.inference.predictor import Predictor
 def run(config: PredictConfig, *, json: bool = False, verbose: bool = False) -> int:
     """Write OUT/masks/ and more, OUT/predictions.json; 1 where a frame could not be used."""
     weights = _check(config)
-    frames = outside(open_frames(config.inputs), config.out)
+    frames = outside(open_frames(config.inputs, config.dicom.frames, subtract=config.dicom.subtract), config.out)
     predictor = Predictor.from_pretrained(
         weights, config.device, config.precision, config.batch_size, threshold=config.threshold, mode=config.inference
     )

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Literal
 
 from vasomim.config.checks import at_least, check, known_model
-from vasomim.config.sections import CropConfig, MaskingConfig, OptimConfig, Precision, Rasteriser, RunConfig
+from vasomim.config.sections import (
+    CropConfig,
+    DicomConfig,
+    MaskingConfig,
+    OptimConfig,
+    Precision,
+    Rasteriser,
+    RunConfig,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +27,7 @@ class ExtractConfig:
 
     inputs: tuple[Path, ...] = ()
     """Folders or files of frames."""
+    dicom: DicomConfig = field(default_factory=DicomConfig)
     out: Path = Path("vessels")
     """Folder for masks/, vesselness/ and preview.png."""
     method: Literal["default", "reference"] = "default"
@@ -60,6 +69,7 @@ class SegmentorConfig:
 
     inputs: tuple[Path, ...] = ()
     """Folders of unlabelled frames."""
+    dicom: DicomConfig = field(default_factory=DicomConfig)
     out: Path = Path("segmentor")
     """Run folder."""
     vessels: Path | None = None
@@ -94,6 +104,7 @@ class PretrainConfig:
 
     inputs: tuple[Path, ...] = ()
     """Folders of unlabelled frames."""
+    dicom: DicomConfig = field(default_factory=DicomConfig)
     out: Path = Path("pretrain")
     """Run folder."""
     vessels: Path | None = None
@@ -217,6 +228,7 @@ class PredictConfig:
 
     inputs: tuple[Path, ...] = ()
     """Frames or folders of frames."""
+    dicom: DicomConfig = field(default_factory=DicomConfig)
     out: Path = Path("predictions")
     """Folder for masks/, overlays/ and probability/."""
     weights: str | None = None
