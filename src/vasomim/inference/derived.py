@@ -8,17 +8,28 @@ import io
 from dataclasses import dataclass
 
 from pydicom import dcmwrite
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
 from vasomim._version import __version__
+from vasomim.data.dicom.elements import BadElement, code, numbers, uid
+from vasomim.data.dicom.parsing import quiet
+from vasomim.data.dicom.run import DicomRun
 from vasomim.errors import DataError
 from vasomim.inference.identity import copy_identity
 
-IMPLEMENTATION_UID = UID("2.25.251793054628541097382914075566137208431")
+IMPLEMENTATION_UID = UID("2.25.144405342069548080988138013943507941736")
 RESEARCH = "research use only"
+_LOSSY_METHODS = {
+    "1.2.840.10008.1.2.4.50": "ISO_10918_1",
+    "1.2.840.10008.1.2.4.51": "ISO_10918_1",
+    "1.2.840.10008.1.2.4.81": "ISO_14495_1",
+    "1.2.840.10008.1.2.4.91": "ISO_15444_1",
+}
+"""Encodings that lose something, and what their method is called (PS3.3 C.7.6.1.1.5.1)."""
 _NO_DATE, _NO_TIME = "19000101", "000000"
 """Stand-ins where a date is required and nothing may tell when the examination was."""
 
@@ -39,29 +50,39 @@ class Software:
 class Source:
     """The run that an object is derived from."""
 
-    dataset: Dataset
-    """Header without pixels."""
-    num_frames: int
-    file_bytes: int
-    """Size of its file, from which the rate of a lossy compression is estimated."""
+    run: DicomRun
     keep_identity: bool = False
     """Copy patient, study and dates, as filing in an archive needs; else nothing but UIDs is taken over."""
     written: datetime.datetime | None = None
     """Moment to write into the object; None writes a stand-in, so that equal runs give equal files."""
 
     @property
+    def num_frames(self) -> int:
+        return self.run.facts.num_frames
+
+    @property
     def sop_class(self) -> str:
-        """SOP class UID; errors as `instance`."""
-        return _required(self.dataset, "SOPClassUID", "MediaStorageSOPClassUID")
+        """SOP class UID; errors as `required_uid`."""
+        return required_uid(self.run, "SOPClassUID", "MediaStorageSOPClassUID")
 
     @property
     def instance(self) -> str:
-        """SOP instance UID.
+        """SOP instance UID; errors as `required_uid`."""
+        return required_uid(self.run, "SOPInstanceUID", "MediaStorageSOPInstanceUID")
 
-        Raises:
-            DataError: the file has none, so that nothing can refer to it.
-        """
-        return _required(self.dataset, "SOPInstanceUID", "MediaStorageSOPInstanceUID")
+
+def required_uid(run: DicomRun, *keywords: str) -> str:
+    """The first of several UIDs that the file has, in its meta information too.
+
+    Raises:
+        DataError: it has none, so that nothing can refer to it.
+    """
+    with quiet():
+        for keyword in keywords:
+            found = uid(run.dataset, keyword) or uid(run.dataset.file_meta, keyword)
+            if found:
+                return found
+    raise DataError(f"{run.name} has no {keywords[0]}, so that nothing can refer to it; export it again")
 
 
 def derived_uid(*parts: str) -> UID:
@@ -91,38 +112,92 @@ def start_object(source: Source, software: Software, sop_class: UID, kind: str) 
     dataset.SOPClassUID = sop_class
     dataset.SOPInstanceUID = derived_uid("instance", *parts)
     dataset.SeriesInstanceUID = derived_uid("series", *parts)
-    dataset.StudyInstanceUID = _required(source.dataset, "StudyInstanceUID")
+    dataset.StudyInstanceUID = required_uid(source.run, "StudyInstanceUID")
     _add_patient_study(dataset, source)
-    _add_equipment(dataset, software)
+    dataset.Manufacturer = dataset.ManufacturerModelName = "vasomim"
+    dataset.DeviceSerialNumber = software.fingerprint
+    dataset.SoftwareVersions = __version__
     dataset.ContentDate, dataset.ContentTime = _moment(source)
     dataset.InstanceNumber = 1
+    dataset.PatientOrientation = ""
     return dataset
+
+
+def _add_patient_study(dataset: Dataset, source: Source) -> None:
+    """Patient and General Study modules; blank where required, unless identity is kept."""
+    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex"):
+        setattr(dataset, keyword, "")
+    for keyword in ("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber"):
+        setattr(dataset, keyword, "")
+    if source.keep_identity:
+        with quiet(), disable_value_validation():
+            copy_identity(source.run.dataset, dataset)
+
+
+def _moment(source: Source) -> tuple[str, str]:
+    if source.written is None:
+        return _NO_DATE, _NO_TIME
+    return source.written.strftime("%Y%m%d"), source.written.strftime("%H%M%S")
 
 
 def refer(dataset: Dataset, source: Source) -> None:
     """Say in the Common Instance Reference module what the object is derived from."""
-    instance = Dataset()
-    instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = source.sop_class, source.instance
     series = Dataset()
-    series.SeriesInstanceUID = _required(source.dataset, "SeriesInstanceUID")
-    series.ReferencedInstanceSequence = Sequence([instance])
+    series.SeriesInstanceUID = required_uid(source.run, "SeriesInstanceUID")
+    series.ReferencedInstanceSequence = Sequence([source_image(source)])
     dataset.ReferencedSeriesSequence = Sequence([series])
 
 
 def source_image(source: Source, frame: int | None = None) -> Dataset:
-    """A reference to the source, or to one of its frames, counted from 1 (Image SOP Instance Reference Macro)."""
+    """A reference to the source, or to one of its frames, counted from 1 (Image SOP Instance Reference Macro).
+
+    The number of the only frame is left out, as it must be for classes that hold one.
+    """
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = source.sop_class, source.instance
-    if frame is not None and "NumberOfFrames" in source.dataset:
+    if frame is not None and source.num_frames > 1:
         item.ReferencedFrameNumber = frame
     return item
 
 
-def coded(code: Code) -> Dataset:
+def coded(meaning: Code) -> Dataset:
     """A code as an item of a code sequence."""
     item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
+    item.CodeValue, item.CodingSchemeDesignator = meaning.value, meaning.scheme_designator
+    item.CodeMeaning = meaning.meaning
     return item
+
+
+def add_lossy_history(dataset: Dataset, source: Source, ratio: float | None = None, method: str = "") -> None:
+    """Say how much and how pixels were compressed with loss: by the source, and then by us if `ratio` is given."""
+    ratios, methods = _lossy_history(source)
+    if ratio is not None:
+        ratios, methods = [*ratios, ratio], [*methods, method]
+    dataset.LossyImageCompression = "01" if ratios else "00"
+    if ratios:
+        dataset.LossyImageCompressionRatio = [f"{value:.6g}" for value in ratios]
+        dataset.LossyImageCompressionMethod = methods
+
+
+def _lossy_history(source: Source) -> tuple[list[float], list[str]]:
+    """Ratios and methods that the source names; where it names none, its encoding and the size of its file count."""
+    dataset, facts = source.run.dataset, source.run.facts
+    with quiet():
+        lossy = code(dataset, "LossyImageCompression") == "01"
+        try:
+            ratios = list(numbers(dataset, "LossyImageCompressionRatio"))
+        except BadElement:
+            ratios = []
+        said = dataset.get("LossyImageCompressionMethod") or []
+    methods = [said] if isinstance(said, str) else list(said)
+    known = set(_LOSSY_METHODS.values())
+    if lossy and ratios and len(ratios) == len(methods) and known.issuperset(methods):
+        return ratios, methods
+    here = _LOSSY_METHODS.get(facts.transfer_syntax)
+    if here is None and not lossy:
+        return [], []
+    plain = facts.num_frames * facts.rows * facts.columns * facts.bits_allocated / 8
+    return [max(plain / source.run.path.stat().st_size, 1.0)], [here or "ISO_10918_1"]
 
 
 def to_bytes(dataset: Dataset, transfer_syntax: UID) -> bytes:
@@ -134,37 +209,7 @@ def to_bytes(dataset: Dataset, transfer_syntax: UID) -> bytes:
     meta.ImplementationVersionName = f"VASOMIM_{__version__}"[:16]
     dataset.file_meta = meta
     buffer = io.BytesIO()
-    dcmwrite(buffer, dataset, enforce_file_format=True)
+    # What is copied from a source may break rules that its own writer did not mind.
+    with quiet(), disable_value_validation():
+        dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()
-
-
-def _required(dataset: Dataset, *keywords: str) -> str:
-    """The first of several UIDs that is there, in the file's meta information too."""
-    for keyword in keywords:
-        value = dataset.get(keyword) or getattr(dataset, "file_meta", Dataset()).get(keyword)
-        if value:
-            return str(value)
-    raise DataError(f"the run has no {keywords[0]}, so that nothing can refer to it; export it again from the archive")
-
-
-def _add_patient_study(dataset: Dataset, source: Source) -> None:
-    """Patient and General Study modules; blank where required, unless identity is kept."""
-    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex"):
-        setattr(dataset, keyword, "")
-    for keyword in ("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber"):
-        setattr(dataset, keyword, "")
-    if source.keep_identity:
-        copy_identity(source.dataset, dataset)
-
-
-def _add_equipment(dataset: Dataset, software: Software) -> None:
-    dataset.Manufacturer = "vasomim"
-    dataset.ManufacturerModelName = "vasomim"
-    dataset.DeviceSerialNumber = software.fingerprint
-    dataset.SoftwareVersions = __version__
-
-
-def _moment(source: Source) -> tuple[str, str]:
-    if source.written is None:
-        return _NO_DATE, _NO_TIME
-    return source.written.strftime("%Y%m%d"), source.written.strftime("%H%M%S")

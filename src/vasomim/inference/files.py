@@ -6,11 +6,12 @@ import contextlib
 import dataclasses
 import hashlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from vasomim.data.samples import FrameDataset, subset
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
@@ -125,9 +126,44 @@ def predict_files(
         Interrupted: stopped by Ctrl-C; what is written stays.
     """
     _check_ids(dataset)
-    identity = {"weights": {"name": predictor.name, "hash": predictor.fingerprint()}, "settings": predictor.settings()}
-    folder = PredictionFolder(out, identity, Parts(overlays=overlays, probability=probability))
+    folder = open_folder(predictor, out, Parts(overlays=overlays, probability=probability))
+    return predict_into(predictor, dataset, folder, progress=progress, warn=warn)
+
+
+def open_folder(
+    predictor: Predictor, out: Path, parts: Parts, settings: Mapping[str, Any] = MappingProxyType({})
+) -> PredictionFolder:
+    """A folder for the predictions of these weights and settings, new or gone on with.
+
+    Args:
+        predictor: what segments.
+        out: the folder.
+        parts: what is written for each frame.
+        settings: what the result depends on beside the predictor's settings.
+
+    Raises:
+        MisuseError: `out` holds something else, or predictions of other weights or settings.
+        VasomimError: nothing can be written there.
+    """
+    identity = {
+        "weights": {"name": predictor.name, "hash": predictor.fingerprint()},
+        "settings": {**predictor.settings(), **settings},
+    }
+    folder = PredictionFolder(out, identity, parts)
     folder.save()
+    return folder
+
+
+def predict_into(
+    predictor: Predictor,
+    dataset: FrameDataset,
+    folder: PredictionFolder,
+    *,
+    progress: Callable[[], object] = lambda: None,
+    warn: Callable[[str], object] = lambda _: None,
+) -> PredictionSummary:
+    """As `predict_files`, into a folder that is open already."""
+    _check_ids(dataset)
     tally = _Tally()
     try:
         for item in _finished(predictor, dataset, folder):
@@ -160,14 +196,14 @@ def _finished(predictor: Predictor, dataset: FrameDataset, folder: PredictionFol
     """Every frame once: written, found done, or with its error."""
     ahead = 2 * predictor.batch_size + _THREADS
     with ThreadPoolExecutor(_THREADS) as pool:
-        read = _ordered(pool, lambda index: _read(dataset, index, folder), range(len(dataset)), ahead)
-        yield from _ordered(pool, lambda item: _write(item, folder), _predicted(predictor, read), ahead)
+        read = ordered(pool, lambda index: _read(dataset, index, folder), range(len(dataset)), ahead)
+        yield from ordered(pool, lambda item: _write(item, folder), _predicted(predictor, read), ahead)
 
 
-def _ordered(
+def ordered(
     pool: ThreadPoolExecutor, function: Callable[[Given], Made], given: Iterable[Given], ahead: int
 ) -> Iterator[Made]:
-    """`map` in threads, in order, at most `ahead` calls in advance."""
+    """`map` in threads, in order, at most `ahead` calls in advance, so that memory does not grow with their number."""
     futures: deque[Future[Made]] = deque()
     source = iter(given)
     try:
@@ -185,7 +221,7 @@ def _ordered(
 def _read(dataset: FrameDataset, index: int, folder: PredictionFolder) -> _Item:
     record = dataset.records[index]
     try:
-        source = _hash_file(record.path)
+        source = hash_file(record.path)
         if folder.is_done(record.id, source):
             return _Item(record, source)
         return _Item(record, source, dataset[index].image)
@@ -193,9 +229,15 @@ def _read(dataset: FrameDataset, index: int, folder: PredictionFolder) -> _Item:
         return _Item(record, error=str(error))
 
 
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """Hash of a file's content, 32 hexadecimal digits.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     try:
-        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; check that it is there and readable") from error
 
