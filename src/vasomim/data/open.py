@@ -10,8 +10,11 @@ from pathlib import Path
 
 from vasomim.data.arcade import ArcadeDataset, is_arcade_folder
 from vasomim.data.boxes import TABLE, FrameNote, is_boxes_folder, read_boxes
+from vasomim.data.dicom.directory import is_dicomdir, referenced_files
 from vasomim.data.folder import FrameList, MaskedFolderDataset, is_masked_folder
+from vasomim.data.frames import is_picture, is_run
 from vasomim.data.listing import list_frames, make_records, no_frame, require_layout
+from vasomim.data.runs import expand_runs
 from vasomim.data.samples import FrameDataset, concatenate
 from vasomim.errors import MisuseError
 from vasomim.types import Record
@@ -22,7 +25,7 @@ OUTPUT_MARKERS = ("extraction.json", "run.json", "predictions.json", "evaluation
 _log = logging.getLogger(__name__)
 
 
-def open_frames(paths: Iterable[Path | str]) -> FrameDataset:
+def open_frames(paths: Iterable[Path | str], frames: str | None = None, *, subtract: bool = False) -> FrameDataset:
     """Frames without their labels, from files and folders of any layout, sub-folders included.
 
     Of a labelled set (images/ beside masks, annotations or boxes.csv) the images alone are taken; labels are never
@@ -32,21 +35,33 @@ def open_frames(paths: Iterable[Path | str]) -> FrameDataset:
     Ids are paths below the named folder without suffix (below its images/, where all frames lie there); named files
     count as one set below their common folder. Where sets share an id, see `vasomim.data.samples.concatenate`.
 
+    DICOM files, with or without suffix, give a frame for each of theirs, see `vasomim.data.runs.expand_runs`; a
+    DICOMDIR that is named gives those of the files it lists.
+
+    Args:
+        paths: files and folders.
+        frames: which frames of each DICOM run: a number, a slice as in Python, or `best`; None for all.
+        subtract: DICOM frames less their masks, where their files recommend that.
+
     Raises:
-        MisuseError: no path, a missing one, or a folder without frames.
-        DataError: a broken boxes.csv.
+        MisuseError: no path, a missing one, a folder without frames, or `frames` that cannot be understood.
+        MissingExtraError: there are DICOM files, and what reads them is not installed.
+        DataError: a broken boxes.csv or DICOMDIR.
     """
     named = [Path(path) for path in paths]
+    groups = [(path, list_frames(_enter(path) or path, _enter, _is_frame)) for path in named if not path.is_file()]
     files = [path for path in named if path.is_file()]
-    groups = [(path, list_frames(_enter(path) or path, _enter)) for path in named if not path.is_file()]
+    groups += [(path.parent, referenced_files(path)) for path in files if is_dicomdir(path)]
+    files = [path for path in files if not is_dicomdir(path)]
     if files:
         groups.append((Path(os.path.commonpath([path.parent for path in files])), files))
     for root, found in groups:
         if not found:
-            raise no_frame(root)
+            raise no_frame(root, dicom=True)
     if len(named) > 1:
         groups = _without_repeats(groups)
-    return concatenate([FrameList(_records(root, found)) for root, found in groups if found])
+    records = concatenate([FrameList(_records(root, found)) for root, found in groups if found]).records
+    return FrameList(expand_runs(records, frames, subtract=subtract, named=set(files)))
 
 
 def open_labelled(paths: Iterable[Path | str], rasteriser: str = "arcade-official") -> FrameDataset:
@@ -75,6 +90,10 @@ def _open_labelled_set(root: Path, rasteriser: str) -> FrameDataset:
             f"{root} outlines stenoses, not vessels; name a set with vessel labels (it can serve as unlabelled frames)"
         )
     return dataset
+
+
+def _is_frame(path: Path) -> bool:
+    return is_picture(path) or is_run(path)
 
 
 def _is_labelled(root: Path) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
-from vasomim.data.dicom.elements import BadElement, Dataset, code, group_item, integer, number, numbers, uid
+from vasomim.data.dicom.elements import BadElement, Dataset, code, group_item, numbers, uid
 from vasomim.data.dicom.layout import PixelLayout
 
 SpacingKind = Literal["calibrated", "isocentre", "detector", "nominal"]
@@ -19,6 +19,7 @@ smaller than it says.
 `detector`: at the detector; the patient, nearer to the tube, appears magnified by about 1.2 to 1.5.
 `nominal`: said by a capture or scan, of unknown geometry.
 """
+_ANGIOGRAPHY = ("1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.1.1")
 Spacing = tuple[float, float]
 """Millimetres between rows and between columns."""
 
@@ -54,6 +55,11 @@ class RunFacts:
     """LIN, LOG, DRM, DISP, ...: how stored values relate to beam intensity; empty where unknown."""
     viewing_mode: str
     """NAT (as it is) or SUB (subtracted), as the file recommends; empty where unknown."""
+
+    @property
+    def is_angiogram(self) -> bool:
+        """Whether the object is of a class made for angiograms (XA, Enhanced XA)."""
+        return self.sop_class in _ANGIOGRAPHY
 
 
 def read_facts(dataset: Dataset, layout: PixelLayout, transfer_syntax: str) -> RunFacts:
@@ -100,11 +106,11 @@ def _frame_times(dataset: Dataset, num_frames: int) -> tuple[float, ...] | None:
         return None
     steps = _known(dataset, "FrameTimeVector")
     if len(steps) == num_frames and min(steps[1:]) > 0:
-        return tuple(accumulate((0.0, *steps[1:])))
+        return tuple(round(at, 3) for at in accumulate((0.0, *steps[1:])))
     step = _positive(dataset, "FrameTime")
     rate = _positive(dataset, "CineRate") or _positive(dataset, "RecommendedDisplayFrameRate")
     step = step or (1000 / rate if rate else None)
-    return None if step is None else tuple(k * step for k in range(num_frames))
+    return None if step is None else tuple(round(k * step, 3) for k in range(num_frames))
 
 
 def _angles(dataset: Dataset) -> tuple[float | None, float | None]:

@@ -11,16 +11,18 @@ from typing import BinaryIO
 
 from vasomim.data.dicom.elements import BadElement
 
-Span = tuple[int, int]
-"""Position and length in bytes."""
+Extent = tuple[int, int]
+"""Position and length in bytes of something in a file."""
 MAX_FRAGMENTS = 1 << 20
 _ITEM, _END = 0xFFFEE000, 0xFFFEE0DD
 _STARTS = (b"\xff\xd8", b"\xff\x4f")
 """First bytes of a JPEG or JPEG-LS and of a JPEG 2000 picture."""
 
 
-def native_spans(at: int, claimed: int | None, file_size: int, frame_bytes: int, num_frames: int) -> list[tuple[Span]]:
-    """One span a frame of uncompressed pixels.
+def native_extents(
+    at: int, claimed: int | None, file_size: int, frame_bytes: int, num_frames: int
+) -> list[tuple[Extent]]:
+    """One extent a frame of uncompressed pixels.
 
     Args:
         at: position of the first byte.
@@ -32,7 +34,9 @@ def native_spans(at: int, claimed: int | None, file_size: int, frame_bytes: int,
     Raises:
         BadElement: fewer bytes than the frames need.
     """
-    there = min(file_size - at, file_size if claimed is None else claimed)
+    if claimed is None:
+        raise BadElement("its pixels are compressed, its transfer syntax says they are not")
+    there = min(file_size - at, claimed)
     if there < frame_bytes * num_frames:
         raise BadElement(
             f"truncated: {num_frames} frame(s) need {frame_bytes * num_frames} bytes of pixels, there are {there}"
@@ -40,7 +44,7 @@ def native_spans(at: int, claimed: int | None, file_size: int, frame_bytes: int,
     return [((at + k * frame_bytes, frame_bytes),) for k in range(num_frames)]
 
 
-def encapsulated_spans(path: Path, at: int, num_frames: int) -> list[tuple[Span, ...]]:
+def encapsulated_extents(path: Path, at: int, num_frames: int) -> list[tuple[Extent, ...]]:
     """The fragments of each frame of compressed pixels, by jumping from item to item (PS3.5 A.4).
 
     Raises:
@@ -54,7 +58,7 @@ def encapsulated_spans(path: Path, at: int, num_frames: int) -> list[tuple[Span,
     if num_frames == 1 and fragments:
         return [tuple(fragments)]
     if len(fragments) == num_frames:
-        return [(span,) for span in fragments]
+        return [(extent,) for extent in fragments]
     if len(fragments) < num_frames:
         raise BadElement(f"truncated: {num_frames} frames are claimed, {len(fragments)} are there")
     first = _by_table(fragments, [base + offset for offset in table]) if len(table) == num_frames else starts
@@ -63,19 +67,21 @@ def encapsulated_spans(path: Path, at: int, num_frames: int) -> list[tuple[Span,
     return [tuple(fragments[a:b]) for a, b in zip(first, [*first[1:], len(fragments)], strict=True)]
 
 
-def read_spans(path: Path, spans: Sequence[Span]) -> bytes:
-    """The bytes of a frame.
+def read_extents(path: Path, extents: Sequence[Extent], limit: int) -> bytes:
+    """The bytes of a frame, at most `limit`.
 
     Raises:
-        BadElement: the file has become shorter.
+        BadElement: more bytes than a frame can need, or the file has become shorter.
         OSError: it cannot be read.
     """
+    if sum(length for _, length in extents) > limit:
+        raise BadElement(f"takes more than {limit} bytes, twice its uncompressed size: damaged")
     parts = []
     with path.open("rb") as file:
-        for at, length in spans:
+        for at, length in extents:
             file.seek(at)
             parts.append(file.read(length))
-    if [len(part) for part in parts] != [length for _, length in spans]:
+    if [len(part) for part in parts] != [length for _, length in extents]:
         raise BadElement("truncated: a frame ends before its last byte")
     return b"".join(parts)
 
@@ -91,10 +97,10 @@ def _offset_table(file: BinaryIO) -> list[int]:
     return list(struct.unpack(f"<{length // 4}L", content))
 
 
-def _fragments(file: BinaryIO) -> tuple[list[Span], list[int]]:
+def _fragments(file: BinaryIO) -> tuple[list[Extent], list[int]]:
     """All fragments from the current position on, and the numbers of those that start a picture."""
     end = os.fstat(file.fileno()).st_size
-    found: list[Span] = []
+    found: list[Extent] = []
     starts: list[int] = []
     while (length := _next_item(file)) is not None:
         at = file.tell()
@@ -125,7 +131,7 @@ def _next_item(file: BinaryIO) -> int | None:
     return int(length)
 
 
-def _by_table(fragments: Sequence[Span], offsets: Sequence[int]) -> list[int]:
+def _by_table(fragments: Sequence[Extent], offsets: Sequence[int]) -> list[int]:
     """Numbers of the fragments that start at `offsets`, the positions of their tags."""
     number = {at - 8: k for k, (at, _) in enumerate(fragments)}
     first = [number.get(offset, -1) for offset in offsets]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -21,11 +22,15 @@ from vasomim.data.dicom.elements import (
     value_of,
 )
 from vasomim.data.dicom.layout import PixelLayout
+from vasomim.data.dicom.spans import Span
+from vasomim.types import FloatImage
 
 FloatArray = npt.NDArray[np.float64]
 
 _X_RAY_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.12.{number}" for number in (1, 2))
 """XA and XRF, in which a modality LUT may lead back to beam intensity instead of to the display."""
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in ITU-R 601."""
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
@@ -48,20 +53,6 @@ class Window:
         if self.width == 1:  # the formula divides by width - 1; what it leaves is a step
             return np.where(values > self.center - 0.5, 1.0, 0.0)
         return np.clip((values - (self.center - 0.5)) / (self.width - 1) + 0.5, 0, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A window given by its ends: what stands in where a file names none."""
-
-    low: float
-    high: float
-
-    def __call__(self, values: FloatArray) -> FloatArray:
-        """Values of any range -> [0, 1]; all 0 where the ends are one."""
-        if not self.high > self.low:
-            return np.zeros_like(values)
-        return np.clip((values - self.low) / (self.high - self.low), 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +118,54 @@ def read_rendering(dataset: Dataset, index: int = 0) -> Rendering:
     signed = integer(dataset, "PixelRepresentation", 0) == 1
     return Rendering(
         _read_modality(dataset, transformed, signed),
-        _read_interest(interest),
+        _read_interest(interest, signed),
         code(dataset, "PhotometricInterpretation") == "MONOCHROME1",
     )
+
+
+def read_renderings(dataset: Dataset, num_frames: int) -> list[Rendering]:
+    """How each frame is shown; enhanced objects may say it frame by frame.
+
+    Raises:
+        BadElement: as `read_rendering`.
+    """
+    if not items(dataset, "PerFrameFunctionalGroupsSequence"):
+        return [read_rendering(dataset)] * num_frames
+    return [read_rendering(dataset, index) for index in range(num_frames)]
+
+
+def logarithmic_table(dataset: Dataset, rendering: Rendering, layout: PixelLayout) -> npt.NDArray[np.float32]:
+    """For every value that can be stored, the lowest first: a number logarithmic to beam intensity, for subtraction.
+
+    LIN is the intensity itself and its logarithm is taken; all other relationships (LOG, and DRM and DISP, which are
+    what the maker shows) are taken as they are.
+    """
+    values = rendering.modality(np.arange(layout.lowest, layout.highest + 1, dtype=np.float64))
+    if code(dataset, "PixelIntensityRelationship") == "LIN":
+        values = np.log1p(np.maximum(values, 0))
+    return values.astype(np.float32)
+
+
+def luminance(colours: npt.NDArray[Any], bits_stored: int) -> FloatImage:
+    """RGB (H, W, 3) -> grey (H, W) in [0, 1], ITU-R 601, as for other pictures."""
+    scaled = colours.astype(np.float32) / np.float32((1 << bits_stored) - 1)
+    return np.asarray(np.clip(cv2.cvtColor(scaled, cv2.COLOR_RGB2GRAY), 0, 1), np.float32)
+
+
+def palette_table(dataset: Dataset, layout: PixelLayout) -> npt.NDArray[np.float32]:
+    """Luminance (ITU-R 601) in [0, 1] of every value that a palette file can store.
+
+    Raises:
+        BadElement: the palette cannot be used.
+    """
+    from pydicom.pixels.processing import apply_color_lut
+
+    values = np.arange(1 << layout.bits_stored, dtype=np.uint8 if layout.bits_stored <= 8 else np.uint16)
+    try:
+        colours = apply_color_lut(values[None], dataset)[0]
+    except Exception:  # whatever a broken palette leads to
+        raise BadElement("its palette is damaged or missing") from None
+    return np.asarray(colours @ np.array(LUMINANCE) / np.iinfo(colours.dtype).max, np.float32)
 
 
 def lut_is_for_display(dataset: Dataset) -> bool:
@@ -151,12 +187,10 @@ def _read_modality(dataset: Dataset, transformed: Dataset, signed: bool) -> Resc
     return Rescale(slope or 1.0, intercept or 0.0)
 
 
-def _read_interest(dataset: Dataset) -> Window | Lut | None:
+def _read_interest(dataset: Dataset, signed: bool) -> Window | Lut | None:
     tables = items(dataset, "VOILUTSequence")
     if tables:
-        # Behind a modality transformation values may be negative whatever is stored; a first entry above 2^15 then
-        # is a negative number read as unsigned.
-        return read_lut(tables[0], signed=False)
+        return read_lut(tables[0], signed)
     centers, widths = numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth")
     if not centers or not widths:
         return None

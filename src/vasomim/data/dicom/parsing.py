@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from vasomim.data.dicom.elements import BadElement, Dataset
-from vasomim.errors import DataError, MissingExtraError, MisuseError
+from vasomim.data.dicom.elements import BadElement, Dataset, uid
+from vasomim.errors import DataError, MissingExtraError, MisuseError, VasomimError
 
 MAGIC_AT, MAGIC = 128, b"DICM"
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
@@ -27,6 +27,24 @@ _DEFER = 1 << 20
 _PIXEL_DATA = 0x7FE00010
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _lock = threading.RLock()
+
+
+_NO_FRAMES = {
+    "1.2.840.10008.1.3.10": "a DICOMDIR",
+    "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
+    "1.2.840.10008.5.1.4.1.1.66.7": "a segmentation",
+    "1.2.840.10008.5.1.4.1.1.30": "a parametric map",
+    "1.2.840.10008.5.1.4.1.1.481.2": "a dose",
+}
+"""Classes of objects that lie beside images and are none."""
+
+
+class NoFramesError(DataError):
+    """A DICOM object that is no image: a report, a presentation state, a segmentation, a directory."""
+
+
+class _NoFrames(BadElement):
+    """As `NoFramesError`, before the file's name is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +61,7 @@ class Header:
     """Claimed bytes; None where undefined, as in all compressed files."""
     pixel_vr: str
     file_size: int
+    modified_ns: int
 
 
 def is_dicom(path: Path | str) -> bool:
@@ -51,6 +70,8 @@ def is_dicom(path: Path | str) -> bool:
     Cheap: of other files no more than 132 bytes are read. False for folders and for what cannot be opened.
     """
     try:
+        if not Path(path).is_file():
+            return False  # a pipe would be waited for
         with Path(path).open("rb") as file:
             head = file.read(MAGIC_AT + len(MAGIC))
     except OSError:
@@ -101,25 +122,45 @@ def read_header(path: Path, name: str) -> Header:
         DataError: not DICOM, damaged, or without pixels.
     """
     pydicom = require_pydicom()
+    with in_one_line(name), path.open("rb") as file, quiet():
+        return _parse(pydicom, file)
+
+
+def read_directory(path: Path) -> Dataset:
+    """The content of a DICOMDIR.
+
+    Raises:
+        MisuseError, MissingExtraError, DataError: as `read_header`.
+    """
+    pydicom = require_pydicom()
+    with in_one_line(str(path)), path.open("rb") as file, quiet():
+        return pydicom.dcmread(_Bounded(file))
+
+
+@contextmanager
+def in_one_line(name: str) -> Iterator[None]:
+    """Whatever reading a file raises becomes one line that repeats nothing from the file."""
     try:
-        with path.open("rb") as file, quiet():
-            return _parse(pydicom, file)
+        yield
+    except VasomimError:
+        raise
     except FileNotFoundError:
         raise MisuseError(f"no such file: {name}") from None
     except IsADirectoryError:
         raise MisuseError(f"{name} is a folder; name a file") from None
     except OSError as error:
         raise DataError(f"cannot read {name}: {error.strerror}; check its permissions and the disk") from None
+    except _NoFrames as error:
+        raise NoFramesError(f"{name}: {error}") from None
     except BadElement as error:
         raise DataError(f"{name}: {error}") from None
     except Exception as error:  # a damaged file can make pydicom raise anything, in words that may hold its values
-        raise DataError(
-            f"cannot read {name} as DICOM ({type(error).__name__}): damaged or no DICOM; copy it again"
-        ) from None
+        kind = type(error).__name__
+        raise DataError(f"cannot read {name} as DICOM ({kind}): damaged or no DICOM; copy it again") from None
 
 
 def _parse(pydicom: Any, file: BinaryIO) -> Header:
-    size = os.fstat(file.fileno()).st_size
+    status = os.fstat(file.fileno())
     bounded = _Bounded(file)
     if _is_deflated(pydicom, file):
         raise BadElement("the file is deflated as a whole, so that no frame can be read by itself; inflate it first")
@@ -128,8 +169,11 @@ def _parse(pydicom: Any, file: BinaryIO) -> Header:
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", "") or _guess(implicit, little))
     if not len(dataset):
         raise BadElement("not a DICOM file")
+    kind = _NO_FRAMES.get(uid(dataset, "SOPClassUID") or uid(dataset.file_meta, "MediaStorageSOPClassUID"))
+    if kind is not None:
+        raise _NoFrames(f"is {kind}, no image; name a file with frames")
     where, length, vr = _pixel_element(file, implicit=implicit, little=little)
-    return Header(dataset, syntax, where, length, vr, size)
+    return Header(dataset, syntax, where, length, vr, status.st_size, status.st_mtime_ns)
 
 
 def _is_deflated(pydicom: Any, file: BinaryIO) -> bool:
@@ -155,7 +199,7 @@ def _pixel_element(file: BinaryIO, *, implicit: bool, little: bool) -> tuple[int
     order = "<" if little else ">"
     head = file.read(8 if implicit else 12)
     if len(head) < (8 if implicit else 12):
-        raise BadElement("there are no pixels in it")
+        raise _NoFrames("there are no pixels in it; name a file with frames")
     group, element = struct.unpack(f"{order}HH", head[:4])
     if group << 16 | element != _PIXEL_DATA:
         raise BadElement("its pixels are floating point, which is not supported; need 8 to 16 bits")
