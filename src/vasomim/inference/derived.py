@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 import hashlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydicom import dcmwrite
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.sequence import Sequence
+from pydicom.sequence import Sequence as Items
 from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
@@ -51,14 +52,23 @@ class Source:
     """The run that an object is derived from."""
 
     run: DicomRun
+    indices: Sequence[int]
+    """Frames that were segmented, from 0, ascending; usually all."""
     keep_identity: bool = False
     """Copy patient, study and dates, as filing in an archive needs; else nothing but UIDs is taken over."""
     written: datetime.datetime | None = None
     """Moment to write into the object; None writes a stand-in, so that equal runs give equal files."""
 
     @property
-    def num_frames(self) -> int:
-        return self.run.facts.num_frames
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the frames."""
+        return self.run.facts.rows, self.run.facts.columns
+
+    @property
+    def times_ms(self) -> list[float] | None:
+        """When each of the frames starts; None for a single frame or where unknown."""
+        times = self.run.facts.frame_times_ms
+        return None if times is None or len(self.indices) < 2 else [times[index] for index in self.indices]
 
     @property
     def sop_class(self) -> str:
@@ -106,7 +116,8 @@ def start_object(source: Source, software: Software, sop_class: UID, kind: str) 
         DataError: the source has no UIDs of its own.
     """
     stamp = source.written.isoformat() if source.written else ""
-    parts = (source.instance, software.fingerprint, software.settings, __version__, kind, stamp)
+    frames = ",".join(map(str, source.indices))
+    parts = (source.instance, frames, software.fingerprint, software.settings, __version__, kind, stamp)
     dataset = Dataset()
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.SOPClassUID = sop_class
@@ -144,19 +155,19 @@ def refer(dataset: Dataset, source: Source) -> None:
     """Say in the Common Instance Reference module what the object is derived from."""
     series = Dataset()
     series.SeriesInstanceUID = required_uid(source.run, "SeriesInstanceUID")
-    series.ReferencedInstanceSequence = Sequence([source_image(source)])
-    dataset.ReferencedSeriesSequence = Sequence([series])
+    series.ReferencedInstanceSequence = Items([source_image(source)])
+    dataset.ReferencedSeriesSequence = Items([series])
 
 
-def source_image(source: Source, frame: int | None = None) -> Dataset:
-    """A reference to the source, or to one of its frames, counted from 1 (Image SOP Instance Reference Macro).
+def source_image(source: Source, index: int | None = None) -> Dataset:
+    """A reference to the source, or to one of its frames (Image SOP Instance Reference Macro).
 
     The number of the only frame is left out, as it must be for classes that hold one.
     """
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = source.sop_class, source.instance
-    if frame is not None and source.num_frames > 1:
-        item.ReferencedFrameNumber = frame
+    if index is not None and len(source.run) > 1:
+        item.ReferencedFrameNumber = index + 1
     return item
 
 

@@ -1,4 +1,4 @@
-"""DICOM Segmentation objects of X-ray runs: one segment, one binary frame for each frame of the run.
+"""DICOM Segmentation objects of X-ray runs: one segment, one binary frame for each frame of the run, empty ones too.
 
 Runs of X-ray projections have no frame of reference, so a segmentation cannot say where in space its frames lie. It is
 tied to its source frame by frame instead: the frame's number stands in the derivation image, and the frames are ordered
@@ -61,12 +61,11 @@ class BitPacker:
         return packed + b"\0" * (len(packed) % 2)
 
 
-def segmentation(masks: BitPacker, shape: tuple[int, int], source: Source, software: Software) -> bytes:
+def segmentation(masks: BitPacker, source: Source, software: Software) -> bytes:
     """A segmentation of a run as a DICOM file.
 
     Args:
-        masks: one for each frame of the run, empty ones included.
-        shape: height and width of the frames.
+        masks: one for each frame of the source, empty ones included.
         source: the run.
         software: what made the masks.
 
@@ -74,8 +73,8 @@ def segmentation(masks: BitPacker, shape: tuple[int, int], source: Source, softw
         ValueError: another number of masks than frames.
         DataError: the run has no UIDs to refer to.
     """
-    if masks.num_frames != source.num_frames:
-        raise ValueError(f"got {masks.num_frames} masks for {source.num_frames} frames; give one for each frame")
+    if masks.num_frames != len(source.indices):
+        raise ValueError(f"got {masks.num_frames} masks for {len(source.indices)} frames; give one for each frame")
     dataset = start_object(source, software, SegmentationStorage, "segmentation")
     dataset.Modality = "SEG"
     dataset.SeriesDescription = f"Vessels by vasomim, {RESEARCH}"
@@ -86,21 +85,21 @@ def segmentation(masks: BitPacker, shape: tuple[int, int], source: Source, softw
     dataset.ContentCreatorName = ""
     refer(dataset, source)
     add_lossy_history(dataset, source)
-    _add_pixels(dataset, masks, shape)
+    _add_pixels(dataset, masks, source)
     dataset.SegmentSequence = Sequence([_segment(software)])
     _add_dimensions(dataset)
     dataset.SharedFunctionalGroupsSequence = Sequence([Dataset()])
     dataset.PerFrameFunctionalGroupsSequence = Sequence(
-        [_frame_groups(source, number) for number in range(1, source.num_frames + 1)]
+        [_frame_groups(source, index, position) for position, index in enumerate(source.indices, 1)]
     )
     return to_bytes(dataset, ExplicitVRLittleEndian)
 
 
-def _add_pixels(dataset: Dataset, masks: BitPacker, shape: tuple[int, int]) -> None:
+def _add_pixels(dataset: Dataset, masks: BitPacker, source: Source) -> None:
     dataset.SegmentationType = "BINARY"
     dataset.SegmentsOverlap = "NO"
     dataset.NumberOfFrames = masks.num_frames
-    dataset.Rows, dataset.Columns = shape
+    dataset.Rows, dataset.Columns = source.shape
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 1, 1, 0
@@ -168,12 +167,12 @@ def _tag(keyword: str) -> BaseTag:
     return Tag(tag)
 
 
-def _frame_groups(source: Source, number: int) -> Dataset:
-    """The functional groups of a frame, counted from 1."""
+def _frame_groups(source: Source, index: int, position: int) -> Dataset:
+    """The functional groups of the frame at `position`, from 1, which is frame `index`, from 0, of the run."""
     content = Dataset()
-    content.TemporalPositionIndex = number
-    content.DimensionIndexValues = [1, number]
-    image = source_image(source, number)
+    content.TemporalPositionIndex = position
+    content.DimensionIndexValues = [1, position]
+    image = source_image(source, index)
     image.PurposeOfReferenceCodeSequence = Sequence([coded(codes.DCM.SourceImageForImageProcessingOperation)])
     image.SpatialLocationsPreserved = "YES"
     derivation = Dataset()
@@ -186,4 +185,3 @@ def _frame_groups(source: Source, number: int) -> Dataset:
     groups.DerivationImageSequence = Sequence([derivation])
     groups.SegmentIdentificationSequence = Sequence([segment])
     return groups
-

@@ -30,17 +30,35 @@ class PredictionSummary:
     """How a call ended."""
 
     frames: int
-    """Frames asked for."""
+    """Frames asked for; a file that cannot be read counts as one."""
     predicted: int
     """Frames predicted by this call."""
     skipped: int
     """Frames that an earlier call had done."""
     failures: tuple[str, ...]
-    """One line a frame that could not be used."""
+    """One line a frame, or DICOM file, that could not be used."""
     vessel_share: float | None
     """Mean share of vessel pixels over all frames that are done, None where there is none."""
     seconds: float | None
     """Mean seconds a frame predicted by this call took, reading and writing aside."""
+
+
+def combine(first: PredictionSummary, second: PredictionSummary) -> PredictionSummary:
+    """The summary of both together."""
+
+    def mean(one: float | None, other: float | None, weights: tuple[int, int]) -> float | None:
+        pairs = [(value, weight) for value, weight in zip((one, other), weights, strict=True) if value is not None]
+        return sum(value * weight for value, weight in pairs) / sum(weight for _, weight in pairs) if pairs else None
+
+    done = first.predicted + first.skipped, second.predicted + second.skipped
+    return PredictionSummary(
+        first.frames + second.frames,
+        first.predicted + second.predicted,
+        first.skipped + second.skipped,
+        first.failures + second.failures,
+        mean(first.vessel_share, second.vessel_share, done),
+        mean(first.seconds, second.seconds, (first.predicted, second.predicted)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

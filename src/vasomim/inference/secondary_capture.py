@@ -58,8 +58,8 @@ def capture(pictures: list[bytes], source: Source, software: Software) -> bytes:
         ValueError: another number of pictures than frames.
         DataError: the run has no UIDs to refer to.
     """
-    if len(pictures) != source.num_frames:
-        raise ValueError(f"got {len(pictures)} pictures for {source.num_frames} frames; give one for each frame")
+    if len(pictures) != len(source.indices):
+        raise ValueError(f"got {len(pictures)} pictures for {len(source.indices)} frames; give one for each frame")
     dataset = start_object(source, software, MultiFrameTrueColorSecondaryCaptureImageStorage, "overlay")
     dataset.Modality = "OT"  # not XA: hanging protocols must not put it among the diagnostic runs
     dataset.ConversionType = "WSD"
@@ -73,8 +73,7 @@ def capture(pictures: list[bytes], source: Source, software: Software) -> bytes:
     image.PurposeOfReferenceCodeSequence = Sequence([coded(codes.DCM.SourceImageForImageProcessingOperation)])
     dataset.SourceImageSequence = Sequence([image])
     _add_times(dataset, source)
-    facts = source.run.facts
-    plain = facts.num_frames * facts.rows * facts.columns * 3
+    plain = len(pictures) * source.shape[0] * source.shape[1] * 3
     add_lossy_history(dataset, source, plain / sum(map(len, pictures)), "ISO_10918_1")
     _add_pixels(dataset, pictures, source)
     return to_bytes(dataset, JPEGBaseline8Bit)
@@ -89,10 +88,9 @@ def _burned_in(source: Source) -> str:
 
 def _add_times(dataset: Dataset, source: Source) -> None:
     """Cine module: one time for all frames where they are evenly spaced, else one for each; 15 a second if unknown."""
-    times = source.run.facts.frame_times_ms
-    if source.num_frames == 1:
+    if len(source.indices) == 1:
         return
-    steps = np.diff(times) if times is not None else np.full(1, DEFAULT_STEP_MS)
+    steps = np.diff(source.times_ms) if source.times_ms else np.full(len(source.indices) - 1, DEFAULT_STEP_MS)
     if np.ptp(steps) < 0.01:  # milliseconds; times are rounded
         dataset.FrameTime = f"{steps.mean():.6g}"
         dataset.FrameIncrementPointer = Tag("FrameTime")
@@ -104,7 +102,7 @@ def _add_times(dataset: Dataset, source: Source) -> None:
 
 def _add_pixels(dataset: Dataset, pictures: list[bytes], source: Source) -> None:
     dataset.NumberOfFrames = len(pictures)
-    dataset.Rows, dataset.Columns = source.run.facts.rows, source.run.facts.columns
+    dataset.Rows, dataset.Columns = source.shape
     dataset.SamplesPerPixel, dataset.PlanarConfiguration = 3, 0
     dataset.PhotometricInterpretation = "YBR_FULL_422"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7

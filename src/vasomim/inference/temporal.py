@@ -1,4 +1,4 @@
-"""Smoothing over the neighbouring frames of a run, one pass, in constant memory."""
+"""Smoothing over the neighbouring frames of a run, motion followed, in one pass and constant memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vasomim.ops.temporal import window_of
+from vasomim.ops.temporal import bring_into_place, window_of
 from vasomim.types import FloatImage, Prediction
 
 
@@ -28,40 +28,45 @@ class RunFrame:
         return "warning" in self.prediction.meta
 
 
-def smooth(frames: Iterable[RunFrame], length: int, radius: int) -> Iterator[RunFrame]:
-    """Replace each probability by the weighted mean over its neighbours, and each mask by the mean's.
+def smooth(frames: Iterable[RunFrame], radius: int) -> Iterator[RunFrame]:
+    """Replace each probability by the mean over its neighbours, brought into place, and each mask by the mean's.
+
+    Without following motion a mean smears vessels: a coronary artery can move by its width between two frames.
 
     Args:
         frames: of one run, in order.
-        length: how many.
         radius: neighbours on each side; 0 passes everything through. At most 2 * radius + 1 frames are held.
     """
     held: deque[RunFrame] = deque()
-    given = -1
+    middle = 0
     for frame in frames:
         held.append(frame)
-        if frame.index - radius > given:
-            given += 1
-            yield _smoothed(held, given, length, radius)
-        while held and held[0].index <= given - radius:
+        if len(held) > middle + radius:
+            yield _smoothed(held, middle, radius)
+            middle += 1
+        if middle > radius:
             held.popleft()
-    for index in range(given + 1, length):
-        yield _smoothed(held, index, length, radius)
+            middle -= 1
+    for position in range(middle, len(held)):
+        yield _smoothed(held, position, radius)
 
 
-def _smoothed(held: Sequence[RunFrame], index: int, length: int, radius: int) -> RunFrame:
-    frame = held[index - held[0].index]
+def _smoothed(held: Sequence[RunFrame], middle: int, radius: int) -> RunFrame:
+    """The frame at a position among those held, which reach `radius` frames to both sides unless the run ends."""
+    frame = held[middle]
     if radius == 0 or frame.is_blank:
         return frame
-    window, weights = window_of(index, length, radius)
-    mean, total = np.zeros_like(frame.prediction.probability), np.float32(0)
-    for number, weight in zip(window, weights, strict=True):
-        other = held[number - held[0].index]
-        if not other.is_blank:
-            mean += weight * other.prediction.probability
-            total += weight
+    window, weights = window_of(middle, len(held), radius)
+    mean, total = np.zeros_like(frame.image), np.zeros_like(frame.image)
+    for position, weight in zip(window, weights, strict=True):
+        other = held[position]
+        if other.is_blank:
+            continue
+        values, trust = other.prediction.probability, np.ones_like(frame.image)
+        if position != middle:
+            values, trust = bring_into_place(frame.image, other.image, values)
+        mean += weight * trust * values
+        total += weight * trust
     mean = np.clip(mean / total, 0, 1)
-    found = dataclasses.replace(
-        frame.prediction, probability=mean, mask=mean >= np.float32(frame.prediction.meta["threshold"])
-    )
-    return dataclasses.replace(frame, prediction=found)
+    mask = mean >= np.float32(frame.prediction.meta["threshold"])
+    return dataclasses.replace(frame, prediction=dataclasses.replace(frame.prediction, probability=mean, mask=mask))

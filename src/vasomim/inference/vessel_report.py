@@ -1,8 +1,8 @@
-"""What is measured in the masks of a run, as plain values: per frame, and for the run (docs/hospital.md has the schema)."""
+"""What is measured in the masks of a run, frame by frame and for the whole; docs/hospital.md has the schema."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ class RunMeasures:
 
     @property
     def best(self) -> int:
-        """Index of the best-filled frame: most vessel pixels, by the median of each frame and its neighbours.
+        """Position of the best-filled frame: most vessel pixels, by the median of each frame and its neighbours.
 
         The median keeps a single frame of false alarms from winning; a run of one or two frames has none.
         """
@@ -103,12 +103,15 @@ class RunMeasures:
         return self._flicker / vessel if vessel else None
 
 
-def run_report(facts: RunFacts, measures: RunMeasures, about: Mapping[str, Any]) -> dict[str, Any]:
+def run_report(
+    facts: RunFacts, indices: Sequence[int], measures: RunMeasures, about: Mapping[str, Any]
+) -> dict[str, Any]:
     """The report of a run as plain values; nothing in it identifies a patient.
 
     Args:
         facts: of the run.
-        measures: all frames added.
+        indices: the frames that were measured, from 0.
+        measures: all of them added.
         about: `run` (what it is called in the output), `weights`, `settings`, `warnings` (a line each).
     """
     pixels = facts.rows * facts.columns
@@ -116,11 +119,11 @@ def run_report(facts: RunFacts, measures: RunMeasures, about: Mapping[str, Any])
     times = facts.frame_times_ms
     frames = [
         {
-            "frame": number + 1,
-            "time_ms": round(times[number], 3) if times else None,
+            "frame": index,
+            "time_ms": times[index] if times else None,
             **_plain(frame, pixels, spacing),
         }
-        for number, frame in enumerate(measures.frames)
+        for index, frame in zip(indices, measures.frames, strict=True)
     ]
     best = measures.best
     return {
@@ -130,7 +133,7 @@ def run_report(facts: RunFacts, measures: RunMeasures, about: Mapping[str, Any])
         **about,
         "source": _facts(facts),
         "spacing": _spacing(facts),
-        "best_frame": best + 1,
+        "best_frame": indices[best],
         "summary": {
             "mean_vessel_share": round(sum(frame.area for frame in measures.frames) / (pixels * len(frames)), 6),
             "flicker": None if measures.flicker is None else round(measures.flicker, 5),
@@ -153,7 +156,7 @@ def _spacing(facts: RunFacts) -> dict[str, Any] | None:
         "rows_mm": round(facts.spacing_mm[0], 6),
         "columns_mm": round(facts.spacing_mm[1], 6),
         "kind": facts.spacing_kind,
-        "note": f"Millimetres are nominal: they hold {_NOTES[facts.spacing_kind]}. Lengths are those of the projection.",
+        "note": f"Nominal: millimetres hold {_NOTES[facts.spacing_kind]}. Lengths are those of the projection.",
     }
 
 

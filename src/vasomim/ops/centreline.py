@@ -40,11 +40,12 @@ def branch_points(skeleton: BoolImage) -> npt.NDArray[np.float64]:
     a staircase has such pixels too, but two arms. Branchings closer than three pixels count as one.
     """
     knots = _knots(skeleton)
-    count, groups, _, centres = cv2.connectedComponentsWithStats(knots.view(np.uint8), connectivity=8)
-    _, arms = cv2.connectedComponents(_arm_starts(skeleton, knots).view(np.uint8), connectivity=8)
+    count, groups = _labels(knots)
+    _, arms = _labels(_arm_starts(skeleton, knots))
     meetings = np.unique(np.concatenate([_pairs(groups, arms, offset) for offset in _RING]), axis=0)
     branching = np.flatnonzero(np.bincount(meetings[:, 0], minlength=count) >= 3)
-    return np.asarray(centres[branching][:, ::-1], dtype=np.float64)
+    centres = [np.argwhere(groups == label).mean(axis=0) for label in branching]
+    return np.array(centres, dtype=np.float64).reshape(-1, 2)
 
 
 def prune_spurs(skeleton: BoolImage, mask: BoolImage) -> BoolImage:
@@ -61,7 +62,7 @@ def prune_spurs(skeleton: BoolImage, mask: BoolImage) -> BoolImage:
     knots = _knots(skeleton)
     arms = skeleton & ~knots
     starts = _arm_starts(skeleton, knots)
-    count, labels = cv2.connectedComponents(arms.view(np.uint8), connectivity=8)
+    count, labels = _labels(arms)
     reach = np.zeros(count)
     np.maximum.at(reach, labels[starts], distance_inside(mask, starts))
     ends = np.bincount(labels[end_points(skeleton) & arms], minlength=count)
@@ -91,6 +92,12 @@ def _codes(skeleton: BoolImage) -> npt.NDArray[np.uint8]:
     return np.asarray(cv2.filter2D(skeleton.view(np.uint8), -1, _BITS, borderType=cv2.BORDER_CONSTANT), dtype=np.uint8)
 
 
+def _labels(mask: BoolImage) -> tuple[int, npt.NDArray[np.int32]]:
+    """Number of labels, background included, and the label of each pixel's 8-connected component."""
+    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    return count, np.asarray(labels, dtype=np.int32)
+
+
 def _knots(skeleton: BoolImage) -> BoolImage:
     """Pixels with three or more neighbours."""
     found: BoolImage = skeleton & (_COUNT[_codes(skeleton)] >= 3)
@@ -114,4 +121,4 @@ def _pairs(
     inside = (rows_there >= 0) & (rows_there < height) & (columns_there >= 0) & (columns_there < width)
     here = groups[rows[inside], columns[inside]]
     there = arms[rows_there[inside], columns_there[inside]]
-    return np.stack([here, there], axis=1).astype(np.int64)[there > 0]
+    return np.stack([here, there], axis=1, dtype=np.int64)[there > 0]

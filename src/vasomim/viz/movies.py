@@ -67,7 +67,7 @@ def _with_palette(picture: Indexed, palette: bytes) -> Image.Image:
 
 
 @contextmanager
-def mp4_writer(path: Path, shape: tuple[int, int], rate: float) -> Iterator[Callable[[RGB], None]]:
+def mp4_writer(path: Path, shape: tuple[int, int], rate: float) -> Iterator[Callable[[RGB], object]]:
     """A function that appends RGB (H, W, 3) pictures to an MP4 film.
 
     Args:
