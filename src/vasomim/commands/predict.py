@@ -18,7 +18,7 @@ from vasomim.types import Record
 def run(config: PredictConfig, *, json: bool = False, verbose: bool = False) -> int:
     """Write OUT/masks/ and more, OUT/runs/ of DICOM files, OUT/predictions.json; 1 where a file could not be used."""
     weights = _check(config)
-    frames = outside(open_frames(config.inputs), config.out)
+    frames = outside(open_frames(config.inputs, config.dicom.frames, subtract=config.dicom.subtract), config.out)
     predictor = Predictor.from_pretrained(
         weights, config.device, config.precision, config.batch_size, threshold=config.threshold, mode=config.inference
     )
@@ -26,7 +26,11 @@ def run(config: PredictConfig, *, json: bool = False, verbose: bool = False) -> 
         how = ", ".join(f"{name} {value}" for name, value in predictor.settings().items())
         say(f"{predictor.name} on {predictor.device} in {str(predictor.dtype).removeprefix('torch.')}: {how}")
     parts = Parts(overlays=config.overlays, probability=config.probability)
-    settings = {"smoothing": config.smoothing, "keep_identity": config.keep_identity}
+    settings = {
+        "smoothing": config.smoothing,
+        "subtract": config.dicom.subtract,
+        "keep_identity": config.keep_identity,
+    }
     folder = open_folder(predictor, config.out, parts, settings)
     with progress_bar("predicting", len(frames)) as step:
         summary = _predict(predictor, frames, folder, config, step)
@@ -73,7 +77,7 @@ def _predict_runs(
     from vasomim.inference.runs import RunOptions, group_runs, predict_runs
 
     options = RunOptions(
-        parts=RunParts(dicom=config.dicom, movie=config.movie),
+        parts=RunParts(dicom=config.dicom_objects, movie=config.movie),
         smoothing=config.smoothing,
         keep_identity=config.keep_identity,
     )

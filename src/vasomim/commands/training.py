@@ -66,7 +66,7 @@ def identity(config: TrainingConfig) -> str:
 
 def open_unlabelled(config: SegmentorConfig | PretrainConfig, run: RunFolder) -> UnlabelledData:
     """Read frames without their labels, extract what anatomy is missing, hold some frames out."""
-    frames = open_frames(config.inputs)
+    frames = open_frames(config.inputs, config.dicom.frames, subtract=config.dicom.subtract)
     store = vessel_store(config, frames)
     usable = [index for index, record in enumerate(frames.records) if record in store]
     if not usable:

@@ -1,7 +1,15 @@
 """Every setting of every verb, and the one door through which settings come in. Loads without torch."""
 
 from vasomim.config.loading import dump_config, load_config
-from vasomim.config.sections import CropConfig, MaskingConfig, OptimConfig, Precision, Rasteriser, RunConfig
+from vasomim.config.sections import (
+    CropConfig,
+    DicomConfig,
+    MaskingConfig,
+    OptimConfig,
+    Precision,
+    Rasteriser,
+    RunConfig,
+)
 from vasomim.config.settings import (
     DemoConfig,
     EvaluateConfig,
@@ -17,6 +25,7 @@ from vasomim.config.settings import (
 __all__ = [
     "CropConfig",
     "DemoConfig",
+    "DicomConfig",
     "EvaluateConfig",
     "ExtractConfig",
     "FinetuneConfig",

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Literal
 
 from vasomim.config.checks import at_least, check, known_model
-from vasomim.config.sections import CropConfig, MaskingConfig, OptimConfig, Precision, Rasteriser, RunConfig
+from vasomim.config.sections import (
+    CropConfig,
+    DicomConfig,
+    MaskingConfig,
+    OptimConfig,
+    Precision,
+    Rasteriser,
+    RunConfig,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +27,7 @@ class ExtractConfig:
 
     inputs: tuple[Path, ...] = ()
     """Folders or files of frames."""
+    dicom: DicomConfig = field(default_factory=DicomConfig)
     out: Path = Path("vessels")
     """Folder for masks/, vesselness/ and preview.png."""
     method: Literal["default", "reference"] = "default"
@@ -60,6 +69,7 @@ class SegmentorConfig:
 
     inputs: tuple[Path, ...] = ()
     """Folders of unlabelled frames."""
+    dicom: DicomConfig = field(default_factory=DicomConfig)
     out: Path = Path("segmentor")
     """Run folder."""
     vessels: Path | None = None
@@ -94,6 +104,7 @@ class PretrainConfig:
 
     inputs: tuple[Path, ...] = ()
     """Folders of unlabelled frames."""
+    dicom: DicomConfig = field(default_factory=DicomConfig)
     out: Path = Path("pretrain")
     """Run folder."""
     vessels: Path | None = None
@@ -217,6 +228,7 @@ class PredictConfig:
 
     inputs: tuple[Path, ...] = ()
     """Frames, DICOM files, or folders of them."""
+    dicom: DicomConfig = field(default_factory=DicomConfig)
     out: Path = Path("predictions")
     """Folder for masks/, overlays/, probability/ and, of DICOM files, runs/."""
     weights: str | None = None
@@ -229,7 +241,7 @@ class PredictConfig:
     """Write overlays/."""
     probability: bool = True
     """Write probability/ as 16-bit PNG (65535 = 1)."""
-    dicom: bool = True
+    dicom_objects: bool = True
     """Of DICOM files: write a DICOM segmentation and an overlay run."""
     movie: Literal["gif", "mp4", "both", "none"] = "gif"
     """Of DICOM runs: write an overlay film; mp4 is smaller and takes longer."""

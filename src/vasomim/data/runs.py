@@ -46,10 +46,10 @@ def expand_runs(
 ) -> list[Record]:
     """Each DICOM file replaced by a record for each of its frames; other records stay.
 
-    A run of several frames gives `<id>/<frame, 4 digits>`, counted from 0. Where an id would give away the patient's
-    name, number or birth date, an institution or a physician, as far as the file itself tells them, `run-<hash of its
-    pixels>` stands for all of it. Files of one patient or study get one `patient`, a number without meaning. A damaged
-    file gives one record, whose reading says what is wrong.
+    A run of several frames gives `<id>/<frame number, 4 digits>`; numbers count from 1 as in DICOM and its viewers.
+    Where an id would give away a patient's name, number or birth date, an institution or a physician, as far as the
+    file itself tells them, `run-<hash of its pixels>` stands for all of it. Files of one patient or study get one
+    `patient`, a number without meaning. A damaged file gives one record, whose reading says what is wrong.
 
     Args:
         records: of files; ids are unique.
@@ -171,7 +171,7 @@ def _frames_of(file: _File, patient: str, everybody: frozenset[str], taken: Coll
 
 
 def _frame_ids(base: str, file: _File) -> list[str]:
-    return [base if file.num_frames == 1 else f"{base}/{index:04d}" for index in file.frames]
+    return [base if file.num_frames == 1 else f"{base}/{index + 1:04d}" for index in file.frames]
 
 
 def _patients(files: dict[int, _File]) -> dict[int, str]:

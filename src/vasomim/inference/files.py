@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from vasomim.data.frames import frame_hash
 from vasomim.data.samples import FrameDataset, subset
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
 from vasomim.inference.predictor import Predictor
@@ -88,8 +89,7 @@ class _Tally:
         record = item.record
         if item.error is not None:
             self.failures.append(item.error)
-            # The file's name says enough in a summary that may travel; its folders may be private.
-            folder.note_failure(record.id, item.error.replace(str(record.path), record.path.name))
+            folder.note_failure(record.id, item.error.replace(record.shown, _travelling_name(record)))
             warn(item.error)
         elif item.prediction is None:
             self.skipped += 1
@@ -98,7 +98,7 @@ class _Tally:
             self.seconds += item.prediction.meta["seconds"]
             folder.note(record.id, item.source, item.prediction)
             if "warning" in item.prediction.meta:
-                warn(f"{record.path}: {item.prediction.meta['warning']}")
+                warn(f"{record.shown}: {item.prediction.meta['warning']}")
 
 
 def outside(dataset: FrameDataset, folder: Path) -> FrameDataset:
@@ -239,12 +239,21 @@ def ordered(
 def _read(dataset: FrameDataset, index: int, folder: PredictionFolder) -> _Item:
     record = dataset.records[index]
     try:
+        if record.frame is not None:  # one file holds many frames: what counts is this one
+            image = dataset[index].image
+            source = frame_hash(image)
+            return _Item(record, source, None if folder.is_done(record.id, source) else image)
         source = hash_file(record.path)
         if folder.is_done(record.id, source):
             return _Item(record, source)
         return _Item(record, source, dataset[index].image)
     except (DataError, MisuseError) as error:  # misuse: the file is gone
         return _Item(record, error=str(error))
+
+
+def _travelling_name(record: Record) -> str:
+    """What a summary that may travel calls a file: folders may be private, and names of DICOM files too."""
+    return record.path.name if record.frame is None else record.id
 
 
 def hash_file(path: Path) -> str:

@@ -80,7 +80,7 @@ def write_outputs(
         write_bytes(folder / SEGMENTATION, segmentation(gathered.packer, source, software))
         write_bytes(folder / CAPTURE, capture(gathered.jpegs, source, software))
     report = run_report(source.run.facts, source.indices, gathered.measures, about)
-    best = report["best_frame"]
+    best = source.indices[gathered.measures.best]
     page = render_report(report, source.run.frame(best), mask_of(best), film=GIF if GIF in files else None)
     write_text(folder / PAGE, page)
     write_text(folder / REPORT, json.dumps(report, indent=1) + "\n")

@@ -42,10 +42,6 @@ class RunOptions:
     keep_identity: bool = False
     """Name results after their files, and copy patient and study into derived objects."""
 
-    def settings(self) -> dict[str, Any]:
-        """What the results depend on."""
-        return {"smoothing": self.smoothing, "keep_identity": self.keep_identity}
-
 
 @dataclass(frozen=True)
 class _Plan:
@@ -114,7 +110,7 @@ def predict_runs(
     Args:
         predictor: what segments.
         runs: from `group_runs`.
-        folder: from `open_folder`, with `options.settings()` among its settings.
+        folder: from `open_folder`, with what `options` say among its settings.
         options: how, and what is written.
         progress: called with numbers of frames that are finished or skipped.
         warn: called with one line for each run that cannot be used or needs attention.
@@ -227,7 +223,7 @@ class _Session:
         """Write all of a run aside, then move it into place; the report."""
         stage = self.folder.path / _UNFINISHED
         shutil.rmtree(stage, ignore_errors=True)
-        blank = [frame.index for frame in self._predict(plan, stage) if frame.is_blank]
+        blank = [frame.index + 1 for frame in self._predict(plan, stage) if frame.is_blank]
         warnings = (
             [f"frame(s) {', '.join(map(str, blank))}: all pixels are equal, no vessel can be seen"] if blank else []
         )

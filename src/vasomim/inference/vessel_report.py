@@ -119,7 +119,7 @@ def run_report(
     times = facts.frame_times_ms
     frames = [
         {
-            "frame": index,
+            "frame": index + 1,
             "time_ms": times[index] if times else None,
             **_plain(frame, pixels, spacing),
         }
@@ -133,7 +133,7 @@ def run_report(
         **about,
         "source": _facts(facts),
         "spacing": _spacing(facts),
-        "best_frame": indices[best],
+        "best_frame": indices[best] + 1,
         "summary": {
             "mean_vessel_share": round(sum(frame.area for frame in measures.frames) / (pixels * len(frames)), 6),
             "flicker": None if measures.flicker is None else round(measures.flicker, 5),

@@ -121,4 +121,5 @@ def _pairs(
     inside = (rows_there >= 0) & (rows_there < height) & (columns_there >= 0) & (columns_there < width)
     here = groups[rows[inside], columns[inside]]
     there = arms[rows_there[inside], columns_there[inside]]
-    return np.stack([here, there], axis=1, dtype=np.int64)[there > 0]
+    pairs: npt.NDArray[np.int64] = np.stack([here, there], axis=1).astype(np.int64)
+    return pairs[there > 0]

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vasomim.data.dicom.calling import call_decoder
 from vasomim.data.dicom.elements import BadElement
+from vasomim.data.dicom.isolation import decode_isolated
 from vasomim.data.dicom.layout import PixelLayout
-from vasomim.data.dicom.parsing import require_pydicom
 from vasomim.data.dicom.pictures import check_picture
 from vasomim.data.dicom.rle import decode_rle
 from vasomim.errors import MissingExtraError
@@ -23,6 +24,7 @@ JPEG_LOSSY = {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"}
 JPEG_LOSSLESS = {"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"}
 JPEG_LS = {"1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"}
 JPEG_2000 = {"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"}
+BY_GDCM = JPEG_LOSSLESS | JPEG_LS
 SUPPORTED = NATIVE | {RLE} | JPEG_LOSSY | JPEG_LOSSLESS | JPEG_LS | JPEG_2000
 
 
@@ -39,7 +41,7 @@ def require_codec(transfer_syntax: str, name: str) -> None:
             f"transfer syntax {shown} is not supported; need uncompressed, RLE, JPEG, JPEG-LS or JPEG 2000: "
             "convert the file first"
         )
-    if _plugins(transfer_syntax) == ("gdcm",) and importlib.util.find_spec("gdcm") is None:
+    if transfer_syntax in BY_GDCM and importlib.util.find_spec("gdcm") is None:
         raise MissingExtraError(f"{name} is compressed in a way that needs GDCM: pip install vasomim[dicom]")
 
 
@@ -73,41 +75,12 @@ def _unsampled(layout: PixelLayout) -> str:
     return "YBR_FULL" if layout.photometric == "YBR_FULL_422" else layout.photometric
 
 
-def _plugins(transfer_syntax: str) -> tuple[str, ...]:
-    """Who decodes, in this order.
-
-    Pillow where it can: it refuses damaged pictures that GDCM fills with grey, and prints nothing. For JPEG 2000, of
-    which it takes no colours of more than 8 bits, GDCM comes second.
-    """
-    if transfer_syntax in JPEG_LOSSY:
-        return ("pillow",)
-    if transfer_syntax in JPEG_2000:
-        return ("pillow", "gdcm")
-    return ("gdcm",) if transfer_syntax in JPEG_LOSSLESS | JPEG_LS else ("",)
-
-
 def _decode(content: bytes, layout: PixelLayout, transfer_syntax: str, pixel_vr: str) -> npt.NDArray[Any]:
-    """By the first decoder that can."""
-    failure = ""
-    for plugin in _plugins(transfer_syntax):
-        try:
-            return _call_decoder(plugin, content, layout, transfer_syntax, pixel_vr)
-        except Exception as error:  # decoders raise whatever broken bytes lead to
-            failure = failure or type(error).__name__
-    raise BadElement(f"a frame cannot be decoded ({failure}): damaged; copy the file again")
+    """By pydicom and the library that is right for the encoding.
 
-
-def _call_decoder(
-    plugin: str, content: bytes, layout: PixelLayout, transfer_syntax: str, pixel_vr: str
-) -> npt.NDArray[Any]:
-    require_pydicom()
-    from pydicom.encaps import encapsulate
-    from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.uid import UID
-
-    native = transfer_syntax in NATIVE
-    options: Any = {
-        "number_of_frames": 1,
+    Pillow where it can: it refuses damaged pictures that GDCM fills with grey, and it survives them.
+    """
+    options = {
         "rows": layout.rows,
         "columns": layout.columns,
         "samples_per_pixel": layout.samples,
@@ -116,23 +89,27 @@ def _call_decoder(
         "pixel_representation": int(layout.signed),
         "photometric_interpretation": layout.photometric,
         "planar_configuration": layout.planar,
-        "pixel_keyword": "PixelData",
         "pixel_vr": pixel_vr,
     }
+    if transfer_syntax in BY_GDCM:
+        return decode_isolated("gdcm", content, transfer_syntax, options)
+    native = transfer_syntax in NATIVE
     if native:  # pydicom takes the lowest bits for the stored ones, whatever the high bit says; ours comes later
         options["correct_unused_bits"] = False
-    source = content if native else encapsulate([content], has_bot=False)
-    values, _ = get_decoder(UID(transfer_syntax)).as_array(source, index=0, decoding_plugin=plugin, **options)
-    return np.asarray(values)
+    plugin = "" if native else "pillow"
+    try:
+        return call_decoder(plugin, content, transfer_syntax, options, encapsulated=not native)
+    except Exception as error:  # decoders raise whatever broken bytes lead to
+        kind = type(error).__name__
+        raise BadElement(f"a frame cannot be decoded ({kind}): damaged or of an unusual kind") from None
 
 
 def _used_bits(values: npt.NDArray[Any], layout: PixelLayout) -> npt.NDArray[Any]:
     """The stored bits alone, sign extended; what lies above or below may be anything, overlays included (PS3.5 8.1)."""
     width = layout.bits_allocated
+    container = np.dtype(f"{'i' if layout.signed else 'u'}{width // 8}")
+    values = values.astype(values.dtype.newbyteorder("="), copy=False).view(container)
     if layout.bits_stored == width:
         return values
-    container = np.dtype(f"{'i' if layout.signed else 'u'}{width // 8}")
-    values = values.astype(container, copy=True)
-    values <<= container.type(width - 1 - layout.high_bit)
-    values >>= container.type(width - layout.bits_stored)
-    return values
+    above, unused = container.type(width - 1 - layout.high_bit), container.type(width - layout.bits_stored)
+    return np.asarray((values << above) >> unused)

@@ -123,15 +123,15 @@ def _angles(dataset: Dataset) -> tuple[float | None, float | None]:
 
 
 def _spacing(dataset: Dataset) -> tuple[Spacing | None, SpacingKind | None]:
-    """The best spacing at hand and where it holds (PS3.3 10.7.1.3 and C.8.7.5)."""
-    detector = _pair(_known(dataset, "ImagerPixelSpacing"))
+    """The best spacing at hand and where it holds (PS3.3 10.7.1.3 and C.8.7.5; of enhanced objects C.8.19.6)."""
+    properties = group_item(dataset, 0, "FramePixelDataPropertiesSequence")
+    detector = _pair(_known(dataset, "ImagerPixelSpacing") or _known(properties, "ImagerPixelSpacing"))
     plain = _pair(_known(dataset, "PixelSpacing"))
     # A PixelSpacing that merely repeats the detector's is no calibration.
     if plain is not None and plain != detector and (detector or code(dataset, "PixelSpacingCalibrationType")):
         return plain, "calibrated"
-    centre = _pair(
-        _known(group_item(dataset, 0, "XAXRFFramePixelDataPropertiesSequence"), "ObjectPixelSpacingInCenterOfBeam")
-    )
+    calibration = group_item(dataset, 0, "ProjectionPixelCalibrationSequence")
+    centre = _pair(_known(calibration, "ObjectPixelSpacingInCenterOfBeam"))
     if centre is not None:
         return centre, "isocentre"
     if detector is not None:
@@ -144,12 +144,14 @@ def _spacing(dataset: Dataset) -> tuple[Spacing | None, SpacingKind | None]:
 
 
 def _magnification(dataset: Dataset) -> float | None:
-    """How much larger the isocentre appears at the detector: as the file says, else distances from the source."""
+    """How much larger the isocentre appears at the detector: as the file says, else by distances from the source."""
     said = _positive(dataset, "EstimatedRadiographicMagnificationFactor")
     if said is not None:
         return said
-    detector, patient = _positive(dataset, "DistanceSourceToDetector"), _positive(dataset, "DistanceSourceToPatient")
-    return detector / patient if detector and patient and detector >= patient else None
+    geometry = group_item(dataset, 0, "XRayGeometrySequence")
+    detector = _positive(dataset, "DistanceSourceToDetector") or _positive(geometry, "DistanceSourceToDetector")
+    centre = _positive(dataset, "DistanceSourceToPatient") or _positive(geometry, "DistanceSourceToIsocenter")
+    return detector / centre if detector and centre and detector >= centre else None
 
 
 def _pair(values: Sequence[float]) -> Spacing | None:

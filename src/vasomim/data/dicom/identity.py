@@ -4,34 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Set
+import unicodedata
+from collections.abc import Iterable, Iterator, Set
+from typing import Any
 
 from vasomim.data.dicom.elements import BadElement, Dataset, value_of
 
-_NAMES = (
-    "PatientName", "PatientBirthName", "PatientMotherBirthName", "OtherPatientNames", "ReferringPhysicianName",
-    "PerformingPhysicianName", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "OperatorsName",
-    "RequestingPhysician", "ResponsiblePerson", "InstitutionName",
-)  # fmt: skip
-_NUMBERS = ("PatientID", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber", "MedicalRecordLocator")
+_IDENTIFYING = frozenset({
+    "PatientID", "OtherPatientIDs", "PatientBirthDate", "PatientAddress", "PatientTelephoneNumbers", "AccessionNumber",
+    "MedicalRecordLocator", "AdmissionID", "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName",
+    "StationName",
+})  # fmt: skip
+"""Beside the names of persons, which are told by their type."""
+_LARGE = "PerFrameFunctionalGroupsSequence"
+"""Holds nothing of a patient and may hold a hundred thousand elements."""
 _NO_PATIENT = re.compile(r"[0 ._-]*|anon.*|unknown|none|n/?a", re.IGNORECASE)
-"""What stands in PatientID where the patient was removed: one for all, and so it tells nobody apart."""
+"""What stands in PatientID where the patient was removed: one text for all, which tells nobody apart."""
 _WORD = re.compile(r"[^\W_]+")
+_DATE = re.compile(r"(?P<year>(?:18|19|20)\d\d)(?P<month>\d\d)(?P<day>\d\d)")
+_MAX_DEPTH = 8
 
 
 def patient_keys(dataset: Dataset) -> list[str]:
-    """Keys that two files share where they are of one patient or study: hashes, for comparison in memory alone."""
-    patient = _text(dataset, "PatientID")
+    """Keys that two files share where they are of one patient or study: hashes, to be compared in memory alone."""
+    patient, study = " ".join(_texts(dataset, "PatientID")).strip(), " ".join(_texts(dataset, "StudyInstanceUID"))
     known = [] if _NO_PATIENT.fullmatch(patient) else [f"patient {patient}"]
-    study = _text(dataset, "StudyInstanceUID")
     known += [f"study {study}"] if study else []
     return [hashlib.blake2b(key.encode(), digest_size=16).hexdigest() for key in known]
 
 
 def identity_words(dataset: Dataset) -> frozenset[str]:
     """Words and numbers of the names, ids, dates and places by which a file identifies people; for memory alone."""
-    texts = [_text(dataset, keyword) for keyword in (*_NAMES, *_NUMBERS)]
-    return frozenset(word.casefold() for text in texts for word in _WORD.findall(text))
+    words = {word for text in _identifying_texts(dataset) for word in _WORD.findall(_plain(text))}
+    dates = [found for word in words if (found := _DATE.fullmatch(word))]
+    orders = {"{day}{month}{year}", "{month}{day}{year}"} if dates else ()
+    return frozenset(words | {order.format(**date.groupdict()) for date in dates for order in orders})
 
 
 def gives_away(parts: Iterable[str], words: Set[str]) -> bool:
@@ -40,24 +47,51 @@ def gives_away(parts: Iterable[str], words: Set[str]) -> bool:
     Words of 4 characters or more count anywhere, of 3 letters where they stand alone, of 2 letters where two of them
     do. So a few names are taken for a patient's that are none.
     """
-    return any(_holds(part.casefold(), words) for part in parts)
+    return any(_holds(_plain(part), words) for part in parts)
 
 
 def _holds(part: str, words: Set[str]) -> bool:
-    there = set(_WORD.findall(part)) | set(re.findall(r"[^\W\d_]+", part))
-    whole = {word for word in words & there if len(word) >= 2 and word.isalpha()}
-    if len(whole) >= 2 or any(len(word) >= 3 for word in whole):
-        return True
+    alone = {*_WORD.findall(part), *re.findall(r"[^\W\d_]+", part)}
+    short = {word for word in words & alone if word.isalpha() and len(word) >= 2}
     squeezed = re.sub(r"[\W_]", "", part)
-    return any(len(word) >= 4 and word in squeezed for word in words)
+    return (
+        len(short) >= 2
+        or any(len(word) >= 3 for word in short)
+        or any(len(word) >= 4 and word in squeezed for word in words)
+    )
 
 
-def _text(dataset: Dataset, keyword: str) -> str:
-    """The value as text; several values with spaces between them."""
+def _plain(text: str) -> str:
+    """Lower case, without accents."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+
+
+def _identifying_texts(dataset: Dataset, depth: int = 0) -> Iterator[str]:
+    """Names of persons, and what `_IDENTIFYING` lists, in items of sequences too."""
+    for tag in list(dataset.keys()):
+        try:
+            element = dataset[tag]
+            kind, keyword, value = element.VR, element.keyword, element.value
+        except Exception:  # a broken element tells nobody anything
+            continue
+        if kind == "SQ" and keyword != _LARGE and depth < _MAX_DEPTH:
+            for item in value or ():
+                yield from _identifying_texts(item, depth + 1)
+        elif kind == "PN" or keyword in _IDENTIFYING:
+            yield from _as_texts(value)
+
+
+def _texts(dataset: Dataset, keyword: str) -> list[str]:
     try:
-        value = value_of(dataset, keyword)
+        return list(_as_texts(value_of(dataset, keyword)))
     except BadElement:
-        return ""
+        return []
+
+
+def _as_texts(value: Any) -> Iterator[str]:
+    """The texts of an element of one or several values."""
     if value is None:
-        return ""
-    return str(value) if isinstance(value, str) or not isinstance(value, Iterable) else " ".join(map(str, value))
+        return
+    several = isinstance(value, Iterable) and not isinstance(value, str | bytes) and not hasattr(value, "components")
+    for part in value if several else [value]:
+        yield part.decode("latin-1") if isinstance(part, bytes) else str(part)
