@@ -224,13 +224,13 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
-    """Segment vessels in files or folders."""
+    """Segment vessels in frames and DICOM runs."""
 
     inputs: tuple[Path, ...] = ()
-    """Frames or folders of frames."""
+    """Frames, DICOM files, or folders of them."""
     dicom: DicomConfig = field(default_factory=DicomConfig)
     out: Path = Path("predictions")
-    """Folder for masks/, overlays/ and probability/."""
+    """Folder for masks/, overlays/, probability/ and, of DICOM files, runs/."""
     weights: str | None = None
     """Run folder, export folder or weight file."""
     threshold: float | None = None
@@ -241,12 +241,23 @@ class PredictConfig:
     """Write overlays/."""
     probability: bool = True
     """Write probability/ as 16-bit PNG (65535 = 1)."""
+    dicom_objects: bool = True
+    """Of DICOM files: write a DICOM segmentation and an overlay run."""
+    movie: Literal["gif", "mp4", "both", "none"] = "gif"
+    """Of DICOM runs: write an overlay film; mp4 is smaller and takes longer."""
+    smoothing: int = 0
+    """Of DICOM runs: average probabilities over so many frames on each side, following motion; 0 is off."""
+    keep_identity: bool = False
+    """Of DICOM files: copy patient and study into derived objects, and name results after the files."""
     batch_size: int = 4
     """Frames or tiles computed together."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     precision: Precision = "auto"
     """`auto`: bf16 where the device computes it fast, else fp32."""
+
+    def __post_init__(self) -> None:
+        check((0 <= self.smoothing <= 8, f"smoothing must be 0 to 8 frames on each side, got {self.smoothing}"))
 
 
 @dataclass(frozen=True, kw_only=True)
