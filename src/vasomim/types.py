@@ -39,6 +39,8 @@ class Record:
     path: Path
     patient: str | None = None
     source: str = ""
+    digest: str | None = None
+    """Hash of the frame's pixels (`vasomim.data.frames.frame_hash`) where it is known without reading them."""
 
 
 @dataclass(frozen=True, slots=True)
