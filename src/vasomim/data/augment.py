@@ -100,6 +100,12 @@ class CenterResize:
         return _tensors(resize_area(np.asarray(sample.image), self.size), vessels, mask)
 
 
+def resize_frame(image: FloatImage, size: int) -> FloatImage:
+    """A whole frame at another size, by the rules of `JointCrop`: float32 (H, W) in [0, 1] -> (size, size)."""
+    height, width = image.shape
+    return _lay_image(image, Pose(Window(0, 0, height, width)), size)
+
+
 def resize_vessels(vessels: Picture, size: int) -> BoolImage:
     """Extracted vessels at another size, by the nearest pixel: bool (H, W) -> bool (size, size)."""
     height, width = vessels.shape

@@ -12,18 +12,19 @@ from vasomim.data.arcade import ArcadeDataset, is_arcade_folder
 from vasomim.data.boxes import TABLE, FrameNote, is_boxes_folder, read_boxes
 from vasomim.data.folder import FrameList, MaskedFolderDataset, is_masked_folder
 from vasomim.data.listing import list_frames, make_records, no_frame, require_layout
+from vasomim.data.packed import HEAD, PLAN, PackDataset, is_pack
 from vasomim.data.samples import FrameDataset, concatenate
 from vasomim.errors import MisuseError
 from vasomim.types import Record
 
-OUTPUT_MARKERS = ("extraction.json", "run.json", "predictions.json", "evaluation.json")
+OUTPUT_MARKERS = ("extraction.json", "run.json", "predictions.json", "evaluation.json", HEAD, PLAN)
 """Files that say that a folder was made by this software; its pictures are no frames."""
 
 _log = logging.getLogger(__name__)
 
 
 def open_frames(paths: Iterable[Path | str]) -> FrameDataset:
-    """Frames without their labels, from files and folders of any layout, sub-folders included.
+    """Frames without their labels, from files, packs, and folders of any layout, sub-folders included.
 
     Of a labelled set (images/ beside masks, annotations or boxes.csv) the images alone are taken; labels are never
     read, but the patients of boxes.csv are kept for patient-wise splits. Folders made by this software are left out
@@ -37,6 +38,8 @@ def open_frames(paths: Iterable[Path | str]) -> FrameDataset:
         DataError: a broken boxes.csv.
     """
     named = [Path(path) for path in paths]
+    packs = [PackDataset(path) for path in named if is_pack(path)]
+    named = [path for path in named if not is_pack(path)]
     files = [path for path in named if path.is_file()]
     groups = [(path, list_frames(_enter(path) or path, _enter)) for path in named if not path.is_file()]
     if files:
@@ -46,11 +49,11 @@ def open_frames(paths: Iterable[Path | str]) -> FrameDataset:
             raise no_frame(root)
     if len(named) > 1:
         groups = _without_repeats(groups)
-    return concatenate([FrameList(_records(root, found)) for root, found in groups if found])
+    return concatenate([*packs, *(FrameList(_records(root, found)) for root, found in groups if found)])
 
 
 def open_labelled(paths: Iterable[Path | str], rasteriser: str = "arcade-official") -> FrameDataset:
-    """Frames with vessel masks, from folders with images/ and masks/ or in ARCADE's layout.
+    """Frames with vessel masks, from folders with images/ and masks/ or in ARCADE's layout, or from packs of those.
 
     Args:
         paths: folders; each is one set. A folder that merely holds such sets is refused, its sets are named.
@@ -64,6 +67,8 @@ def open_labelled(paths: Iterable[Path | str], rasteriser: str = "arcade-officia
 
 
 def _open_labelled_set(root: Path, rasteriser: str) -> FrameDataset:
+    if is_pack(root):
+        return _open_labelled_pack(root, rasteriser)
     require_layout(root, _is_labelled, "images/ and masks/, or images/ and annotations/*.json")
     if not is_arcade_folder(root):
         return MaskedFolderDataset(root)
@@ -73,6 +78,16 @@ def _open_labelled_set(root: Path, rasteriser: str) -> FrameDataset:
     if not dataset.has_vessels:
         raise MisuseError(
             f"{root} outlines stenoses, not vessels; name a set with vessel labels (it can serve as unlabelled frames)"
+        )
+    return dataset
+
+
+def _open_labelled_pack(root: Path, rasteriser: str) -> FrameDataset:
+    dataset = PackDataset(root, labels=True)
+    if dataset.settings.labels != rasteriser:
+        raise MisuseError(
+            f"{root} was packed with rasteriser {dataset.settings.labels}, asked for {rasteriser}; ask for that one, "
+            "or pack the labelled folder again"
         )
     return dataset
 
