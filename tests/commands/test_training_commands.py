@@ -215,3 +215,17 @@ def test_segmentor__extracts_from_a_pack_without_vessels(frames: Path, guide: Pa
     assert losses(tmp_path / "run") == losses(guide)
     masks = [sorted((run / "vessels" / "masks").rglob("*.png")) for run in (tmp_path / "run", guide)]
     assert [path.read_bytes() for path in masks[0]] == [path.read_bytes() for path in masks[1]]
+
+
+def test_pretrain__crops_made_in_batches_are_the_same_crops(frames: Path, guide: Path, tmp_path: Path) -> None:
+    pack, batch = tmp_path / "pack", dataclasses.replace(RUN, augment="batch")
+    packing = PrepareConfig(inputs=(frames / "images",), out=pack, vessels=guide / "vessels", workers=1)
+    assert prepare.run(packing) == 0
+    base = pretraining(frames, guide, tmp_path / "a", inputs=(pack,), vessels=None)
+    assert pretrain.run(base) == 0
+    assert pretrain.run(dataclasses.replace(base, out=tmp_path / "b", run=batch)) == 0
+    pairs = [(a, b) for a, b in zip(losses(tmp_path / "a"), losses(tmp_path / "b"), strict=True) if a[1] is not None]
+    assert len(pairs) == 4
+    assert all(a[0] == b[0] and a[1] == pytest.approx(b[1], rel=1e-3) for a, b in pairs)
+    with pytest.raises(MisuseError, match="need one pack with frames of one size"):
+        pretrain.run(pretraining(frames, guide, tmp_path / "c", run=batch))

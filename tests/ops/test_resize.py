@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vasomim.ops.resize import average_area, resize_area, resize_mask
+from vasomim.ops.resize import average_area, nearest_index, resize_area, resize_mask
 
 
 def coverage(old: int, new: int) -> np.ndarray:
@@ -69,3 +69,13 @@ def test_average_area__keeps_the_mean_and_refuses_to_grow() -> None:
     assert average_area(image, 20).mean() == pytest.approx(image.mean(), abs=1e-6)
     with pytest.raises(ValueError, match="got 53 x 71 to 60"):
         average_area(image, 60)
+
+
+def test_nearest_index__is_opencvs_but_for_ties() -> None:
+    for length in range(1, 60):
+        row = np.tile(np.arange(length, dtype=np.uint16), (length, 1))
+        for size in range(1, 60, 7):
+            expected = cv2.resize(row, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)[0]
+            is_tie = (2 * np.arange(size) + 1) * length % (2 * size) == 0
+            assert ((nearest_index(length, size) == expected) | is_tie).all()
+    assert nearest_index(4, 2).tolist() == [1, 3]

@@ -20,7 +20,7 @@ from torch import Tensor
 from vasomim.data.intensity import Shading, draw_shading, shade
 from vasomim.data.poses import Pose, Window, fineness, native_window, resized_window, richest
 from vasomim.data.samples import AnySample, Picture
-from vasomim.ops.resize import average_area, resize_area, resize_mask
+from vasomim.ops.resize import average_area, nearest_index, resize_area, resize_mask
 from vasomim.types import BoolImage, FloatImage
 
 LEVEL = 254
@@ -143,9 +143,9 @@ def _levels(mask: BoolImage) -> npt.NDArray[np.uint8]:
 def _lay_nearest(mask: Picture, pose: Pose, size: int) -> BoolImage:
     if pose.angle:
         return _warp(np.asarray(mask).view(np.uint8), pose, size, cv2.INTER_NEAREST).astype(np.bool_)
-    part = _cut(mask, pose.window).view(np.uint8)
-    # The plain nearest mode of OpenCV picks the pixel at the corner, half a pixel off.
-    return _resize(part, pose, size, cv2.INTER_NEAREST_EXACT).astype(np.bool_)
+    part = _cut(mask, pose.window)
+    rows, columns = (nearest_index(side, size) for side in part.shape)
+    return _flip(part.take(rows, 0).take(columns, 1), pose)
 
 
 def _resize(part: npt.NDArray[Any], pose: Pose, size: int, interpolation: int) -> npt.NDArray[Any]:

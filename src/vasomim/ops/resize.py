@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
 from vasomim.types import BoolImage, FloatImage
@@ -59,6 +60,16 @@ def _averages(length: int, size: int) -> sparse.csr_array:
     overlap = np.minimum((column + 1) * size, edges[row + 1]) - np.maximum(column * size, edges[row])
     weights = (overlap / length).astype(np.float32)
     return sparse.csr_array((weights, column.astype(np.int32), starts.astype(np.int32)), shape=(size, length))
+
+
+@lru_cache(maxsize=4096)
+def nearest_index(length: int, size: int) -> npt.NDArray[np.int64]:
+    """(size,) which of `length` pixels is nearest to the centre of each of `size`; of two alike the one behind.
+
+    In whole numbers, so that ties do not depend on rounding, as they do in OpenCV; its plain nearest mode moreover
+    picks the pixel at the corner, half a pixel off.
+    """
+    return (2 * np.arange(size) + 1) * length // (2 * size)
 
 
 def resize_mask(mask: BoolImage, size: int) -> BoolImage:
