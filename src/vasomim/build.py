@@ -15,6 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from vasomim.config import CropConfig, FinetuneConfig, OptimConfig, PretrainConfig, RunConfig, SegmentorConfig
 from vasomim.data.augment import JointCrop
+from vasomim.data.device_batches import DeviceBatches, uniform_pack
 from vasomim.data.samples import FrameDataset
 from vasomim.data.stream import SampleStream, make_loader
 from vasomim.engine.loop import FitSettings
@@ -26,6 +27,7 @@ from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.norm import InputNorm
 from vasomim.models.registry import create_model
 from vasomim.models.weights import load_pretrained
+from vasomim.ops.devices import resolve_device
 from vasomim.tasks.pretraining import MaskingPlan, PretrainingTask
 from vasomim.tasks.segmentation import SegmentationLoss, SegmentationTask
 
@@ -71,7 +73,22 @@ def build_crop(config: CropConfig, size: int, *, native: bool = False) -> JointC
 def build_batches(
     dataset: FrameDataset, crop: JointCrop, optim: OptimConfig, run: RunConfig, length: Length
 ) -> Callable[[int], Iterable[dict[str, Tensor]]]:
-    """A function from an optimiser step to the batches from that step on."""
+    """A function from an optimiser step to the batches from that step on.
+
+    Raises:
+        MisuseError: crops are to be made in batches, and the frames are not those of a pack of one size.
+    """
+    device = resolve_device(run.device)
+    if run.augment == "batch" or (run.augment == "auto" and device.type == "cuda" and uniform_pack(dataset)):
+        return DeviceBatches(
+            dataset,
+            crop,
+            seed=run.seed,
+            length=length.steps * optim.batch_size,
+            batch_size=optim.batch_size,
+            device=device,
+            num_workers=run.num_workers,
+        )
     stream = SampleStream(dataset, crop, seed=run.seed, length=length.steps * optim.batch_size)
     return lambda start: make_loader(stream, optim.batch_size, start=start, num_workers=run.num_workers)
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from vasomim.build import build_batches, build_crop, build_length, build_settings, build_trainer
 from vasomim.commands.cards import model_card
-from vasomim.commands.console import progress_bar, warn
+from vasomim.commands.console import progress_bar, say, warn
 from vasomim.config import (
     FinetuneConfig,
     PretrainConfig,
@@ -25,6 +25,7 @@ from vasomim.config import (
 )
 from vasomim.data.extraction import VesselStore, extract_folder
 from vasomim.data.open import open_frames
+from vasomim.data.packed import common_settings
 from vasomim.data.samples import FrameDataset, subset, with_vessels
 from vasomim.data.sibling_vessels import SiblingVessels, open_vessels
 from vasomim.data.splits import split_holdout
@@ -67,16 +68,7 @@ def identity(config: TrainingConfig) -> str:
 
 def open_unlabelled(config: SegmentorConfig | PretrainConfig, run: RunFolder) -> UnlabelledData:
     """Read frames without their labels, extract what anatomy is missing, hold some frames out."""
-    frames = open_frames(config.inputs, config.dicom.frames, subtract=config.dicom.subtract)
-    store = vessel_store(config, frames)
-    usable = [index for index, record in enumerate(frames.records) if record in store]
-    if not usable:
-        raise DataError(
-            f"none of the {len(frames)} frames has extracted vessels in {store.folder}; are they of other frames?"
-        )
-    if len(usable) < len(frames):
-        warn(f"{len(frames) - len(usable)} of {len(frames)} frames have no extracted vessels and are left out")
-    dataset = with_vessels(subset(frames, usable), store)
+    dataset = frames_with_vessels(config)
     run.note(data=fingerprint(dataset))
     train, held = split_holdout(dataset, config.holdout, config.run.seed)
     if not train:
@@ -87,23 +79,43 @@ def open_unlabelled(config: SegmentorConfig | PretrainConfig, run: RunFolder) ->
     return UnlabelledData(data, subset(dataset, held), pixel_statistics(data))
 
 
+def frames_with_vessels(config: SegmentorConfig | PretrainConfig) -> FrameDataset:
+    """The frames that have extracted anatomy: in the folder named, else in the packs, else extracted now."""
+    frames = open_frames(config.inputs, config.dicom.frames, subtract=config.dicom.subtract)
+    held = common_settings(config.inputs).vessels
+    if config.vessels is None and held is not None:
+        say(f"taking the vessels packed with the frames ({held})")
+        return frames
+    store = vessel_store(config, frames)
+    usable = [index for index, record in enumerate(frames.records) if record in store]
+    if not usable:
+        raise DataError(
+            f"none of the {len(frames)} frames has extracted vessels in {store.folder}; are they of other frames?"
+        )
+    if len(usable) < len(frames):
+        warn(f"{len(frames) - len(usable)} of {len(frames)} frames have no extracted vessels and are left out")
+    return with_vessels(subset(frames, usable), store)
+
+
 def vessel_store(config: SegmentorConfig | PretrainConfig, frames: FrameDataset) -> VesselStore | SiblingVessels:
     """The folder of extracted anatomy named in `config`, or one made in the run folder."""
     if config.vessels is not None:
         return open_vessels(config.vessels)
     out = config.out / "vessels"
     with progress_bar("extracting vessels", len(frames)) as step:
-        summary = extract_folder(frames.records, out, method=config.extraction, progress=lambda: step(1))
+        summary = extract_folder(
+            frames.records, out, method=config.extraction, progress=lambda: step(1), dataset=frames
+        )
     for line in summary.failures:
         warn(line)
     return VesselStore(out)
 
 
 def fingerprint(dataset: FrameDataset) -> dict[str, object]:
-    """What identifies a data set in run.json: count, and a hash over ids and file sizes. No paths, no pixels."""
+    """What identifies a data set in run.json: count, and a hash over ids, file sizes and known hashes. No paths."""
     digest = hashlib.sha256()
     for record in dataset.records:
-        digest.update(f"{record.id}\0{record.path.stat().st_size}\n".encode())
+        digest.update(f"{record.id}\0{record.digest or ''}{record.path.stat().st_size}\n".encode())
     return {"frames": len(dataset), "sha256": digest.hexdigest()}
 
 

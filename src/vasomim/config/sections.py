@@ -23,6 +23,9 @@ class RunConfig:
     """`auto`: bf16 where the device computes it fast, else fp32."""
     num_workers: int = 2
     """Processes that read and augment frames; 0 reads in the main process."""
+    augment: Literal["auto", "sample", "batch"] = "auto"
+    """`sample`: crops are made one by one in the workers; `batch`: together on the device, from a pack of frames of one
+    size; `auto`: `batch` on a GPU where the input is such a pack."""
     log_every: int = 10
     """Optimiser steps between two lines of metrics.jsonl."""
     save_every: int = 250

@@ -39,6 +39,48 @@ class ExtractConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """Pack frames into a few large files that training reads window by window; check or unpack a pack."""
+
+    inputs: tuple[Path, ...] = ()
+    """Folders or files of frames, or packs."""
+    out: Path = Path("pack")
+    """Folder of the new pack."""
+    vessels: Path | None = None
+    """Folder made by `vasomim extract`, to be packed with the frames."""
+    extraction: Literal["none", "default", "reference"] = "none"
+    """Extract vessels and pack them with the frames; `none` packs those of `vessels`, or of the packs named."""
+    labels: bool = False
+    """Pack the annotated masks too; every input must be labelled. A pack's masks stay in it."""
+    rasteriser: Rasteriser = "arcade-official"
+    """How polygons become masks."""
+    size: int | None = None
+    """Side that frames and masks are resized to, the aspect ratio given up; none is native size."""
+    bits: Literal["auto", 8, 16] = "auto"
+    """Bits of a grey value; `auto`: as each frame has them (webp and jpeg: 8)."""
+    codec: Literal["raw", "png", "webp", "jpeg"] = "raw"
+    """`raw` is read window by window; the others are for transport."""
+    quality: int | None = None
+    """Of webp and jpeg, 1 to 100; none is lossless, which jpeg is not."""
+    verify: bool = False
+    """Check the packs named as INPUT, every byte of them, and make none."""
+    workers: int = 0
+    """Processes; 0 takes one a core."""
+
+    def __post_init__(self) -> None:
+        lossy = self.codec in ("webp", "jpeg")
+        check(
+            at_least("size", 1 if self.size is None else self.size, 1),
+            at_least("workers", self.workers, 0),
+            (self.vessels is None or self.extraction == "none", "give either vessels or extraction, not both"),
+            (not lossy or self.bits != 16, f"{self.codec} holds 8 bits, got bits=16; take codec=png or raw"),
+            (lossy or self.quality is None, f"quality has no effect on codec={self.codec}; leave it out"),
+            (self.codec != "jpeg" or self.quality is not None, "jpeg needs a quality, for example 90"),
+            (self.quality is None or 1 <= self.quality <= 100, f"quality must lie in [1, 100], got {self.quality}"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class SynthesizeConfig:
     """Make synthetic angiograms with exact masks."""
 

@@ -122,4 +122,5 @@ def _pairs(
     here = groups[rows[inside], columns[inside]]
     there = arms[rows_there[inside], columns_there[inside]]
     pairs: npt.NDArray[np.int64] = np.stack([here, there], axis=1).astype(np.int64)
-    return pairs[there > 0]
+    met: npt.NDArray[np.int64] = pairs[there > 0]
+    return met
