@@ -338,20 +338,22 @@ class InspectConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetsConfig:
-    """Public data sets by name: list, describe, fetch and verify them; write labelled data for nnU-Net."""
+    """Public data sets by name: list, describe, fetch, verify, arrange; write labelled data for nnU-Net."""
 
     inputs: tuple[Path, ...] = ()
-    """A folder to verify, or labelled data to write for nnU-Net."""
+    """A folder to verify or arrange, or labelled data to write for nnU-Net."""
     show: str | None = None
     """Describe this data set: licence, citation, how to get it, what reads it."""
     download: str | None = None
     """Fetch this data set into OUT and unpack it."""
     verify: str | None = None
     """Say what the INPUT lacks of this data set."""
+    arrange: str | None = None
+    """Bring this data set from its publishers' layout, in INPUT, into one that labels are read from, in OUT."""
     nnunet: str | None = None
     """Write the labelled INPUT for nnU-Net into OUT, under this name, such as Dataset501_Vessels."""
     out: Path | None = None
-    """Folder of data sets, for download and nnunet."""
+    """Folder of data sets, for download and nnunet; new folder, for arrange."""
     file_ending: Literal[".png", ".tif"] = ".png"
     """Format of images and labels for nnU-Net."""
     classes: bool = False
@@ -360,11 +362,13 @@ class DatasetsConfig:
     """How polygons become masks."""
 
     def __post_init__(self) -> None:
-        asked = [name for name in ("show", "download", "verify", "nnunet") if getattr(self, name) is not None]
+        actions = ("show", "download", "verify", "arrange", "nnunet")
+        asked = [name for name in actions if getattr(self, name) is not None]
         check(
             (len(asked) <= 1, f"one thing at a time, got {' and '.join(asked)}"),
-            (self.out is not None or not {"download", "nnunet"} & {*asked}, f"{' '.join(asked)} needs out"),
+            (self.out is not None or not {"download", "arrange", "nnunet"} & {*asked}, f"{' '.join(asked)} needs out"),
             (len(self.inputs) == 1 or "verify" not in asked, "verify needs one INPUT, the folder to look at"),
+            (len(self.inputs) == 1 or "arrange" not in asked, "arrange needs one INPUT, the folder as published"),
             (bool(self.inputs) or "nnunet" not in asked, "nnunet needs an INPUT, the labelled data to write"),
         )
 
