@@ -69,11 +69,16 @@ def build_crop(config: CropConfig, size: int, *, native: bool = False) -> JointC
 
 
 def build_batches(
-    dataset: FrameDataset, crop: JointCrop, optim: OptimConfig, run: RunConfig, length: Length
+    dataset: FrameDataset,
+    crop: JointCrop,
+    optim: OptimConfig,
+    run: RunConfig,
+    length: Length,
+    share: tuple[int, int] = (0, 1),
 ) -> Callable[[int], Iterable[dict[str, Tensor]]]:
-    """A function from an optimiser step to the batches from that step on."""
+    """A function from an optimiser step to the batches from that step on; of each the `share` (process, processes)."""
     stream = SampleStream(dataset, crop, seed=run.seed, length=length.steps * optim.batch_size)
-    return lambda start: make_loader(stream, optim.batch_size, start=start, num_workers=run.num_workers)
+    return lambda start: make_loader(stream, optim.batch_size, start, run.num_workers, *share)
 
 
 def build_settings(optim: OptimConfig, run: RunConfig, length: Length) -> FitSettings:
