@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import warnings
 from datetime import timedelta
 from typing import Literal
 
@@ -69,6 +71,7 @@ def build_fabric(
         precision=_PRECISIONS[kind],  # type: ignore[arg-type]
     )
     fabric.launch()
+    _leave_time_to_speak()
     return fabric
 
 
@@ -86,9 +89,18 @@ def _check_several(device: str, chosen: torch.device, precision: str, each: int,
         raise MisuseError("got strategy=fsdp with precision=fp16, need bf16 or fp32; its loss is not scaled")
 
 
+def _leave_time_to_speak() -> None:
+    """Let this process say that it lost another one: Fabric, where it started that one, kills it within 5 s for it."""
+    for thread in threading.enumerate():
+        if thread.name == "child-process-observer":
+            thread._sleep_period = 30  # type: ignore[attr-defined]
+
+
 def _strategy(name: StrategyName, processes: int, timeout: timedelta) -> Strategy | str:
     if processes == 1:
         return "auto"  # nothing to share
     if name == "fsdp":
         return ModelParallelStrategy(shard, data_parallel_size=processes, tensor_parallel_size=1, timeout=timeout)
+    # Of dimensions of length 1, whose strides mean nothing.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     return DDPStrategy(timeout=timeout, gradient_as_bucket_view=True)
