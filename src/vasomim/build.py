@@ -27,7 +27,6 @@ from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.norm import InputNorm
 from vasomim.models.registry import create_model
 from vasomim.models.weights import load_pretrained
-from vasomim.ops.devices import resolve_device
 from vasomim.tasks.pretraining import MaskingPlan, PretrainingTask
 from vasomim.tasks.segmentation import SegmentationLoss, SegmentationTask
 
@@ -71,14 +70,21 @@ def build_crop(config: CropConfig, size: int, *, native: bool = False) -> JointC
 
 
 def build_batches(
-    dataset: FrameDataset, crop: JointCrop, optim: OptimConfig, run: RunConfig, length: Length
+    dataset: FrameDataset,
+    crop: JointCrop,
+    optim: OptimConfig,
+    run: RunConfig,
+    length: Length,
+    device: torch.device,
+    share: tuple[int, int] = (0, 1),
 ) -> Callable[[int], Iterable[dict[str, Tensor]]]:
-    """A function from an optimiser step to the batches from that step on.
+    """A function from an optimiser step to the batches from that step on; of each the `share` (process, processes).
+
+    `device` is that of this process; crops may be made on it.
 
     Raises:
         MisuseError: crops are to be made in batches, and the frames are not those of a pack of one size.
     """
-    device = resolve_device(run.device)
     if run.augment == "batch" or (run.augment == "auto" and device.type == "cuda" and uniform_pack(dataset)):
         return DeviceBatches(
             dataset,
@@ -88,9 +94,10 @@ def build_batches(
             batch_size=optim.batch_size,
             device=device,
             num_workers=run.num_workers,
+            share=share,
         )
     stream = SampleStream(dataset, crop, seed=run.seed, length=length.steps * optim.batch_size)
-    return lambda start: make_loader(stream, optim.batch_size, start=start, num_workers=run.num_workers)
+    return lambda start: make_loader(stream, optim.batch_size, start, run.num_workers, *share)
 
 
 def build_settings(optim: OptimConfig, run: RunConfig, length: Length) -> FitSettings:

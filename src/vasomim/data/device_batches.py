@@ -61,6 +61,7 @@ class DeviceBatches:
         device: torch.device,
         num_workers: int = 0,
         resident: bool | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         """Bring the frames to the device where they are to stay there.
 
@@ -69,10 +70,11 @@ class DeviceBatches:
             crop: what is drawn.
             seed: not negative.
             length: number of positions, see `SampleStream`.
-            batch_size: samples of a batch.
+            batch_size: samples of a batch, over all processes.
             device: where batches are made.
             num_workers: processes that draw, and read where the frames do not stay on the device.
             resident: keep all frames on the device; None decides by its free memory.
+            share: which slice of each batch to make: (process, number of processes).
 
         Raises:
             MisuseError: the data set is no such pack.
@@ -89,12 +91,12 @@ class DeviceBatches:
             resident = is_resident(pack, len(indices), device)
         self.frames = load_frames(pack, indices, device) if resident else None
         self.size, self.seed, self.batch_size, self.device = crop.size, seed, batch_size, device
-        self.num_workers = num_workers
+        self.num_workers, self.share = num_workers, share
         self.stream = SampleStream(dataset, _Draw(crop, with_frame=not resident), seed, length)
 
     def __call__(self, start: int) -> Iterator[dict[str, Tensor]]:
         """Batches from batch number `start` on: the keys, shapes and values of `make_loader` with the crop itself."""
-        for drawn in make_loader(self.stream, self.batch_size, start, self.num_workers):
+        for drawn in make_loader(self.stream, self.batch_size, start, self.num_workers, *self.share):
             yield self.lay_out(drawn)
 
     def lay_out(self, drawn: dict[str, Tensor]) -> dict[str, Tensor]:
