@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vasomim.losses import consistency_loss, reconstruction_loss
 from vasomim.models.mae import MaskedAutoencoder
-from vasomim.ops.masking import guided_fraction, guided_mask
+from vasomim.ops.masking import guided_fraction, guided_mask, num_hidden
 from vasomim.ops.noise import counter_uniform
 from vasomim.ops.patches import normalize_patches, patchify, unpatchify
 from vasomim.tasks.frozen import FrozenSegmentor
@@ -130,7 +130,7 @@ class PretrainingTask(nn.Module):
             (images.shape[-2] // self.mae.patch_size, images.shape[-1] // self.mae.patch_size),
         )
         patches = patchify(self.mae.input_norm(images), patch)  # (B, L, P)
-        predictions = self.mae(images, mask).float()
+        predictions = self.mae(images, mask, num_hidden(mask.shape[1], self.plan.mask_ratio)).float()
         if not self.norm_pix_loss:
             pixels, targets = predictions, patches
         else:
