@@ -1,7 +1,7 @@
 """From settings to objects: the only place that knows both. Below this floor everything takes plain arguments."""
 
 from vasomim.build.models import create_normalised, load_segmentor, set_statistics
-from vasomim.build.pretraining import build_pretraining, mae_arguments, needs_segmentor
+from vasomim.build.pretraining import build_pretraining, build_views, mae_arguments, needs_segmentor
 from vasomim.build.running import (
     Length,
     build_batches,
@@ -25,6 +25,7 @@ __all__ = [
     "build_segmentor",
     "build_settings",
     "build_trainer",
+    "build_views",
     "create_normalised",
     "load_segmentor",
     "mae_arguments",

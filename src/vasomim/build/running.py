@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,10 +54,15 @@ def build_crop(config: CropConfig, size: int, *, native: bool = False) -> JointC
 
 
 def build_batches(
-    dataset: FrameDataset, crop: JointCrop, optim: OptimConfig, run: RunConfig, length: Length
+    dataset: FrameDataset,
+    crop: JointCrop,
+    optim: OptimConfig,
+    run: RunConfig,
+    length: Length,
+    views: Sequence[JointCrop] = (),
 ) -> Callable[[int], Iterable[dict[str, Tensor]]]:
-    """A function from an optimiser step to the batches from that step on."""
-    stream = SampleStream(dataset, crop, seed=run.seed, length=length.steps * optim.batch_size)
+    """A function from an optimiser step to the batches from that step on, with further `views` of each frame."""
+    stream = SampleStream(dataset, crop, seed=run.seed, length=length.steps * optim.batch_size, views=views)
     return lambda start: make_loader(stream, optim.batch_size, start=start, num_workers=run.num_workers)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from vasomim.config import (
     SegmentorConfig,
     dump_config,
 )
+from vasomim.data.augment import JointCrop
 from vasomim.data.extraction import VesselStore, extract_folder
 from vasomim.data.open import open_frames
 from vasomim.data.samples import FrameDataset, subset, with_vessels
@@ -107,15 +108,20 @@ def fingerprint(dataset: FrameDataset) -> dict[str, object]:
 
 
 def train(
-    task: nn.Module, dataset: FrameDataset, config: TrainingConfig, run: RunFolder, validate: Validate | None
+    task: nn.Module,
+    dataset: FrameDataset,
+    config: TrainingConfig,
+    run: RunFolder,
+    validate: Validate | None,
+    views: Sequence[JointCrop] = (),
 ) -> FitResult:
-    """Run the loop with a progress bar, from the newest checkpoint if there is one."""
+    """Run the loop with a progress bar, from the newest checkpoint if there is one; `views` go into each batch."""
     length = build_length(config.optim, len(dataset))
     task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions are faster on it, CPU and GPU
     optimizer, schedule = build_trainer(task, config.optim, length)
     native = isinstance(config, FinetuneConfig) and config.inference == "tile"
     crop = build_crop(config.crop, config.img_size, native=native)
-    batches = build_batches(dataset, crop, config.optim, config.run, length)
+    batches = build_batches(dataset, crop, config.optim, config.run, length, views)
     settings = build_settings(config.optim, config.run, length)
     fabric = build_fabric(config.run.device, config.run.precision)
     with progress_bar(run.verb, length.steps, unit="step") as step:

@@ -1,6 +1,7 @@
 """Every setting of every verb, and the one door through which settings come in. Loads without torch."""
 
 from vasomim.config.loading import dump_config, load_config
+from vasomim.config.methods import idle_settings
 from vasomim.config.sections import CropConfig, MaskingConfig, OptimConfig, Precision, Rasteriser, RunConfig
 from vasomim.config.settings import (
     DemoConfig,
@@ -31,5 +32,6 @@ __all__ = [
     "SegmentorConfig",
     "SynthesizeConfig",
     "dump_config",
+    "idle_settings",
     "load_config",
 ]

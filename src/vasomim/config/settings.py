@@ -10,6 +10,17 @@ from pathlib import Path
 from typing import Literal
 
 from vasomim.config.checks import at_least, check, known_model
+from vasomim.config.methods import (
+    AMTConfig,
+    CrossMAEConfig,
+    DeblurConfig,
+    DINOConfig,
+    HPMConfig,
+    Method,
+    MoCoV3Config,
+    PrototypeConfig,
+    SimMIMConfig,
+)
 from vasomim.config.sections import CropConfig, MaskingConfig, OptimConfig, Precision, Rasteriser, RunConfig
 
 
@@ -90,7 +101,7 @@ class SegmentorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
-    """Pre-train a Vision Transformer on unlabelled angiograms (VasoMIM; MAE with guidance and consistency off)."""
+    """Pre-train a Vision Transformer on unlabelled angiograms: VasoMIM, or another method on equal terms."""
 
     inputs: tuple[Path, ...] = ()
     """Folders of unlabelled frames."""
@@ -102,8 +113,10 @@ class PretrainConfig:
     """How to extract where no folder is given."""
     segmentor: Path | None = None
     """Run or export folder of `vasomim segmentor`; needed by co-guidance and by the consistency loss."""
+    method: Method = "vasomim"
+    """`vasomim` (v1, v2, and MAE: guidance `none`, consistency_weight 0), or another; docs/methods.md compares them."""
     model: str = "mae_vit_tiny_patch16"
-    """Architecture; `vasomim info` lists them."""
+    """Architecture of the encoder, and of the decoder where the method has one; `vasomim info` lists them."""
     decoder_embed_dim: int | None = None
     """Width of the decoder; none takes the model's own."""
     decoder_depth: int | None = None
@@ -118,6 +131,14 @@ class PretrainConfig:
     """Normalise each target patch by its own mean and variance."""
     consistency_weight: float = 1.0
     """lambda: weight of the anatomical consistency loss; 0 is off."""
+    prototypes: PrototypeConfig = field(default_factory=PrototypeConfig)
+    simmim: SimMIMConfig = field(default_factory=SimMIMConfig)
+    amt: AMTConfig = field(default_factory=AMTConfig)
+    hpm: HPMConfig = field(default_factory=HPMConfig)
+    deblur: DeblurConfig = field(default_factory=DeblurConfig)
+    crossmae: CrossMAEConfig = field(default_factory=CrossMAEConfig)
+    mocov3: MoCoV3Config = field(default_factory=MoCoV3Config)
+    dino: DINOConfig = field(default_factory=DINOConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(batch_size=32, steps=2600, lr=6e-4))
     run: RunConfig = field(default_factory=RunConfig)
     holdout: float = 0.05
@@ -129,7 +150,21 @@ class PretrainConfig:
             at_least("img_size", self.img_size, 1),
             at_least("consistency_weight", self.consistency_weight, 0),
             (0 <= self.holdout < 1, f"holdout must lie in [0, 1), got {self.holdout}"),
+            *self._rules_of_method(),
         )
+
+    def _rules_of_method(self) -> list[tuple[bool, str]]:
+        unseen = self.masking.mask_ratio + self.amt.throw_ratio
+        part = self.optim.batch_size // self.optim.accumulate
+        rules = {
+            "vasomim": (
+                self.prototypes.weight == 0 or self.masking.guidance != "none",
+                "prototypes.weight above 0 needs masking.guidance `anatomy` or `co`, which says where vessels are",
+            ),
+            "amt": (unseen < 1, f"masking.mask_ratio and amt.throw_ratio must add up to less than 1, got {unseen}"),
+            "mocov3": (part > 1, f"mocov3 compares frames: give batch_size / accumulate of at least 2, got {part}"),
+        }
+        return [rules[self.method]] if self.method in rules else []
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,216 @@
+"""Settings that only one pre-training method uses, a section each, and which settings a method leaves idle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import reduce
+from typing import Any, Literal, get_args
+
+from vasomim.config.checks import at_least, check, share
+
+Method = Literal["vasomim", "simmim", "amt", "hpm", "deblur", "crossmae", "mocov3", "dino"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrototypeConfig:
+    """Cross-image term of VasoMIM: vessels of different frames attract each other and repel background."""
+
+    weight: float = 0.0
+    """mu: weight of the term; 0 is off. Needs guidance."""
+    temperature: float = 0.2
+    """Sharpness of the comparison."""
+
+    def __post_init__(self) -> None:
+        check(at_least("weight", self.weight, 0), above_zero("temperature", self.temperature))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimMIMConfig:
+    """SimMIM (arXiv 2111.09886): mask tokens in the encoder, a linear head, L1."""
+
+    mask_unit: int = 2
+    """Side in patches of the squares that are hidden together."""
+
+    def __post_init__(self) -> None:
+        check(at_least("mask_unit", self.mask_unit, 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AMTConfig:
+    """AMT (arXiv 2211.15362): the class token's attention says what to hide and what to throw away."""
+
+    throw_ratio: float = 0.4
+    """Share of the patches that neither encoder nor decoder sees, besides those hidden."""
+    start: float = 0.1
+    """Share of the run after which attention drives the masks."""
+
+    def __post_init__(self) -> None:
+        check(share("throw_ratio", self.throw_ratio), share("start", self.start))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HPMConfig:
+    """HPM (arXiv 2304.05919): hide what is predicted to be hard; masking.guided_start and guided_end say how much."""
+
+    momentum: float = 0.999
+    """Momentum of the teacher, once the run is long."""
+    ranking_weight: float = 1.0
+    """Weight of the loss that learns to rank patches by difficulty."""
+
+    def __post_init__(self) -> None:
+        check(share("momentum", self.momentum), at_least("ranking_weight", self.ranking_weight, 0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeblurConfig:
+    """Deblurring MAE (arXiv 2306.08249): blurred frames in, sharp ones out."""
+
+    sigma: float = 1.1
+    """Standard deviation of the blur in pixels of the crop."""
+
+    def __post_init__(self) -> None:
+        check(at_least("sigma", self.sigma, 0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossMAEConfig:
+    """CrossMAE (arXiv 2401.14391): a cross-attention decoder for some of the hidden patches."""
+
+    predict_ratio: float = 0.25
+    """Share of all patches that is predicted, at most those hidden."""
+
+    def __post_init__(self) -> None:
+        check(share("predict_ratio", self.predict_ratio), above_zero("predict_ratio", self.predict_ratio))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoCoV3Config:
+    """MoCo v3 (arXiv 2104.02057): two crops of a frame agree, those of different frames differ."""
+
+    temperature: float = 0.2
+    """tau of the contrastive loss."""
+    momentum: float = 0.99
+    """Momentum of the second encoder at the start; rises to 1."""
+    hidden_dim: int = 1024
+    """Width of the heads; published are 4096 for ViT-S and larger."""
+    out_dim: int = 256
+    """Width in which crops are compared."""
+    train_patch_embed: bool = False
+    """Train the patch embedding, which MoCo v3 leaves as it was drawn for stability."""
+
+    def __post_init__(self) -> None:
+        check(
+            above_zero("temperature", self.temperature),
+            share("momentum", self.momentum),
+            at_least("hidden_dim", self.hidden_dim, 1),
+            at_least("out_dim", self.out_dim, 1),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DINOConfig:
+    """DINO (arXiv 2104.14294): self-distillation from two large crops to all; crop.scale is that of the large ones."""
+
+    local_crops: int = 6
+    """Small crops of each frame, besides two large ones."""
+    local_size: int = 96
+    """Their side in pixels."""
+    local_scale: tuple[float, float] = (0.05, 0.4)
+    """Smallest and largest share of the frame's area in a small crop."""
+    num_prototypes: int = 4096
+    """Outputs of the head; published are 65536."""
+    hidden_dim: int = 1024
+    """Width of the head; published are 2048."""
+    bottleneck_dim: int = 256
+    """Width in which prototypes are compared."""
+    student_temperature: float = 0.1
+    """Divides the student's answers."""
+    teacher_temperatures: tuple[float, float] = (0.04, 0.07)
+    """Divide the teacher's answers at the start and after the warm-up."""
+    temperature_warmup: float = 0.3
+    """Share of the run in which the second is reached."""
+    fixed_share: float = 0.01
+    """Share of the run in which the prototypes stay as they were drawn."""
+    momentum: float = 0.996
+    """Momentum of the teacher at the start; rises to 1."""
+    center_momentum: float = 0.9
+    """Momentum of the centre of the teacher's answers."""
+
+    def __post_init__(self) -> None:
+        low, high = self.local_scale
+        check(
+            at_least("local_crops", self.local_crops, 0),
+            at_least("local_size", self.local_size, 1),
+            (0 < low <= high <= 1, f"local_scale must satisfy 0 < low <= high <= 1, got {self.local_scale}"),
+            *(at_least(name, getattr(self, name), 1) for name in ("num_prototypes", "hidden_dim", "bottleneck_dim")),
+            above_zero("student_temperature", self.student_temperature),
+            above_zero("teacher_temperatures", min(self.teacher_temperatures)),
+            *(
+                share(name, getattr(self, name))
+                for name in ("temperature_warmup", "fixed_share", "momentum", "center_momentum")
+            ),
+        )
+
+
+def above_zero(name: str, value: float) -> tuple[bool, str]:
+    """A rule: `value` is positive."""
+    return value > 0, f"{name} must be above 0, got {value}"
+
+
+_HIDING = ("vasomim", "simmim", "amt", "hpm", "deblur", "crossmae")
+_DECODING = ("vasomim", "amt", "hpm", "deblur", "crossmae")
+USED_BY: Mapping[str, tuple[str, ...]] = {
+    "masking.mask_ratio": _HIDING,
+    "masking.guidance": ("vasomim",),
+    "masking.eta": ("vasomim",),
+    "masking.guided_start": ("vasomim", "hpm"),
+    "masking.guided_end": ("vasomim", "hpm"),
+    "norm_pix_loss": _DECODING,
+    "decoder_embed_dim": _DECODING,
+    "decoder_depth": _DECODING,
+    "consistency_weight": ("vasomim",),
+    "segmentor": ("vasomim",),
+    "prototypes": ("vasomim",),
+    **{name: (name,) for name in ("simmim", "amt", "hpm", "deblur", "crossmae", "mocov3", "dino")},
+}
+"""Settings and sections that not every method uses, and the methods that do."""
+
+
+def idle_settings(config: object) -> list[str]:
+    """Settings of a pre-training that were changed and that its method never reads, and why, one a line.
+
+    A method that is not ours (see `vasomim.build.pretraining.METHODS`) may read anything: nothing is said then.
+    """
+    method = _value(config, "method")
+    if method not in get_args(Method):
+        return []
+    changed = _changed(config, [name for name, users in USED_BY.items() if method not in users])
+    lines = [f"{name} has no effect: method is {method}" for name in changed]
+    return lines + (_idle_in_vasomim(config) if method == "vasomim" else [])
+
+
+def _idle_in_vasomim(config: object) -> list[str]:
+    guidance, weight = _value(config, "masking.guidance"), _value(config, "consistency_weight")
+    reasons: dict[str, list[str]] = {
+        "guidance is not `co` and consistency_weight is 0": ["segmentor"] if guidance != "co" and not weight else [],
+        "guidance is not `co`": [] if guidance == "co" else ["masking.eta"],
+        "guidance is `none`": ["masking.guided_start", "masking.guided_end"] if guidance == "none" else [],
+        "prototypes.weight is 0": [] if _value(config, "prototypes.weight") else ["prototypes.temperature"],
+    }
+    return [f"{name} has no effect: {why}" for why, names in reasons.items() for name in _changed(config, names)]
+
+
+def _changed(config: object, names: Sequence[str]) -> list[str]:
+    """Those of the settings that differ from their defaults; of a section, the settings in it."""
+    defaults = type(config)()
+    found: list[str] = []
+    for name in names:
+        value = _value(config, name)
+        inside = [f"{name}.{item.name}" for item in fields(value)] if is_dataclass(value) else [name]
+        found.extend(part for part in inside if _value(config, part) != _value(defaults, part))
+    return found
+
+
+def _value(config: object, path: str) -> Any:
+    return reduce(getattr, path.split("."), config)
