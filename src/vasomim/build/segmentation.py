@@ -10,8 +10,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from vasomim.build.models import create_normalised
 from vasomim.config import FinetuneConfig, SegmentorConfig
+from vasomim.errors import MisuseError
 from vasomim.losses import soft_cldice_loss, soft_dice_loss
-from vasomim.tasks.segmentation import SegmentationLoss, SegmentationTask
+from vasomim.models.unet import PlainUNet
+from vasomim.tasks.segmentation import SegmentationLoss, SegmentationTask, halving_weights
 
 
 def build_segmentor(config: SegmentorConfig, statistics: tuple[float, float]) -> SegmentationTask:
@@ -33,6 +35,30 @@ def build_loss(*, dice: float, bce: float, cldice: float = 0.0, cldice_iteration
 
 def build_finetuning(config: FinetuneConfig, statistics: tuple[float, float]) -> SegmentationTask:
     """The segmentation task, from random weights."""
-    model = create_normalised(config.model, statistics, img_size=config.img_size, drop_path_rate=config.drop_path_rate)
+    arguments = {"drop_path_rate": config.drop_path_rate} if has_encoder(config) else {}
+    model = create_normalised(config.model, statistics, img_size=config.img_size, **arguments)
     loss = build_loss(dice=config.dice_weight, bce=config.bce_weight, cldice=config.cldice_weight)
-    return SegmentationTask(model, loss, target="mask")
+    scales: tuple[float, ...] = ()
+    if isinstance(model, PlainUNet):
+        check_size(config, model)
+        scales = halving_weights(len(model.heads))
+    return SegmentationTask(model, loss, target="mask", scale_weights=scales)
+
+
+def has_encoder(config: FinetuneConfig) -> bool:
+    """Whether the model is built around a ViT."""
+    return config.model.startswith("vit_")
+
+
+def check_size(config: FinetuneConfig, model: PlainUNet) -> None:
+    """Crops can be halved as often as the model does.
+
+    Raises:
+        MisuseError: they cannot.
+    """
+    if config.img_size % model.multiple:
+        near = max(round(config.img_size / model.multiple), 1) * model.multiple
+        raise MisuseError(
+            f"img_size={config.img_size} is no multiple of {model.multiple}, which {config.model} needs at this size; "
+            f"give --img-size {near}"
+        )

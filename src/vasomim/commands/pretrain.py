@@ -17,7 +17,7 @@ from vasomim.commands.training import (
     open_unlabelled,
     train,
 )
-from vasomim.config import PretrainConfig, idle_settings
+from vasomim.config import PretrainConfig, idle_in_pretraining
 from vasomim.data.frames import write_png
 from vasomim.engine.report import write_report
 from vasomim.engine.runs import RunFolder
@@ -34,7 +34,7 @@ PROBE_FIT, PROBE_TEST = 300, 200
 
 def run(config: PretrainConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
     """Train, validate with losses and a vessel probe, export the encoder, write OUT/report.html."""
-    for line in idle_settings(config):
+    for line in idle_in_pretraining(config):
         warn(line)
     torch.manual_seed(config.run.seed)
     with open_run(config, "pretrain") as folder:

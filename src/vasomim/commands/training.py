@@ -55,9 +55,14 @@ def open_run(config: TrainingConfig, verb: str) -> Iterator[RunFolder]:
     """The run folder of `config`, new or to be continued."""
     facts = {"seed": config.run.seed, "device": config.run.device, "inputs": [str(path) for path in config.inputs]}
     if isinstance(config, FinetuneConfig):
-        facts["rasteriser"] = config.rasteriser
+        facts["rasteriser"] = rasteriser_of(config)
     with RunFolder.open(config.out, dump_config(config), verb, facts, identity=identity(config)) as run:
         yield run
+
+
+def rasteriser_of(config: FinetuneConfig) -> str:
+    """What made the masks that are learned: a rasteriser of polygons, or the extraction of vessels."""
+    return config.rasteriser if config.vessels is None else "extraction"
 
 
 def identity(config: TrainingConfig) -> str:
@@ -68,15 +73,7 @@ def identity(config: TrainingConfig) -> str:
 def open_unlabelled(config: SegmentorConfig | PretrainConfig, run: RunFolder) -> UnlabelledData:
     """Read frames without their labels, extract what anatomy is missing, hold some frames out."""
     frames = open_frames(config.inputs)
-    store = vessel_store(config, frames)
-    usable = [index for index, record in enumerate(frames.records) if record in store]
-    if not usable:
-        raise DataError(
-            f"none of the {len(frames)} frames has extracted vessels in {store.folder}; are they of other frames?"
-        )
-    if len(usable) < len(frames):
-        warn(f"{len(frames) - len(usable)} of {len(frames)} frames have no extracted vessels and are left out")
-    dataset = with_vessels(subset(frames, usable), store)
+    dataset = with_anatomy(frames, vessel_store(config, frames))
     run.note(data=fingerprint(dataset))
     train, held = split_holdout(dataset, config.holdout, config.run.seed)
     if not train:
@@ -85,6 +82,22 @@ def open_unlabelled(config: SegmentorConfig | PretrainConfig, run: RunFolder) ->
         )
     data = subset(dataset, train)
     return UnlabelledData(data, subset(dataset, held), pixel_statistics(data))
+
+
+def with_anatomy(frames: FrameDataset, store: VesselStore) -> FrameDataset:
+    """Those of the frames whose vessels were extracted, with their vessels; says how many others there are.
+
+    Raises:
+        DataError: there is none.
+    """
+    usable = [index for index, record in enumerate(frames.records) if record in store]
+    if not usable:
+        raise DataError(
+            f"none of the {len(frames)} frames has extracted vessels in {store.folder}; are they of other frames?"
+        )
+    if len(usable) < len(frames):
+        warn(f"{len(frames) - len(usable)} of {len(frames)} frames have no extracted vessels and are left out")
+    return with_vessels(subset(frames, usable), store)
 
 
 def vessel_store(config: SegmentorConfig | PretrainConfig, frames: FrameDataset) -> VesselStore:

@@ -1,7 +1,7 @@
 """Every setting of every verb, and the one door through which settings come in. Loads without torch."""
 
+from vasomim.config.idle import idle_in_finetuning, idle_in_pretraining
 from vasomim.config.loading import dump_config, load_config
-from vasomim.config.methods import idle_settings
 from vasomim.config.sections import CropConfig, MaskingConfig, OptimConfig, Precision, Rasteriser, RunConfig
 from vasomim.config.settings import (
     DemoConfig,
@@ -32,6 +32,7 @@ __all__ = [
     "SegmentorConfig",
     "SynthesizeConfig",
     "dump_config",
-    "idle_settings",
+    "idle_in_finetuning",
+    "idle_in_pretraining",
     "load_config",
 ]

@@ -175,6 +175,8 @@ class FinetuneConfig:
     """Labelled data: folders with images/ and masks/, or ARCADE folders."""
     out: Path = Path("finetune")
     """Run folder."""
+    vessels: Path | None = None
+    """Folder made by `vasomim extract`: learn its masks of INPUT, then frames without labels, for want of labels."""
     val: tuple[Path, ...] = ()
     """Labelled data to report on while training; without it a holdout of the input is used."""
     holdout: float = 0.1
@@ -210,7 +212,7 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         weights = (self.dice_weight, self.bce_weight, self.cldice_weight)
         check(
-            known_model(self.model, "*_unet", "unext_*"),
+            known_model(self.model, "*_unet", "unet_*", "unext_*"),
             at_least("img_size", self.img_size, 1),
             (0 <= self.holdout < 1, f"holdout must lie in [0, 1), got {self.holdout}"),
             (0 <= self.drop_path_rate < 1, f"drop_path_rate must lie in [0, 1), got {self.drop_path_rate}"),
