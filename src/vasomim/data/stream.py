@@ -6,6 +6,8 @@ batch k sees what the uninterrupted one would have seen.
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing.util
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -218,3 +220,14 @@ def _prepare_worker(worker: int) -> None:  # noqa: ARG001
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@atexit.register  # after multiprocessing.util was imported, whose own exit function has to come later
+def _end_workers() -> None:
+    """Kill the workers of loaders that were left unfinished, when the interpreter ends.
+
+    They ignore the SIGTERM by which multiprocessing would end them, and it would wait for them for ever.
+    """
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from vasomim.losses import consistency_loss, reconstruction_loss
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.ops.masking import guided_fraction, guided_mask
-from vasomim.ops.patches import grid_of
 from vasomim.tasks.frozen import FrozenSegmentor
 from vasomim.tasks.prototypes import cross_image_term
 from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, mask_noise, num_patches
@@ -90,19 +89,14 @@ class PretrainingTask(nn.Module):
         """
         images = batch["image"]
         seen = self._segment(images)
-        mask = self.draw_mask(batch, seen, progress)
-        latent = self.mae.encode(images, mask)
-        decoded = self._decode(images, mask, latent)
+        decoded = self.reconstruct(images, self.draw_mask(batch, seen, progress))
         terms = {"reconstruction": reconstruction_loss(decoded.predictions, decoded.targets, decoded.mask)}
         loss = terms["reconstruction"]
         if self.segmentor is not None and seen is not None and self.consistency_weight > 0:
             terms["consistency"] = consistency_loss(self.segmentor(decoded.images).float(), seen)
             loss = loss + self.consistency_weight * terms["consistency"]
         if self.prototype_weight > 0:
-            guidance = self.guidance_map(batch, seen)
-            terms["prototypes"] = cross_image_term(
-                latent, mask, guidance, self.mae.patch_size, self.prototype_temperature
-            )
+            terms["prototypes"] = self._across_frames(images, self.guidance_map(batch, seen))
             loss = loss + self.prototype_weight * terms["prototypes"]
         return StepOutput(loss, {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}})
 
@@ -129,7 +123,8 @@ class PretrainingTask(nn.Module):
 
     def reconstruct(self, images: Tensor, mask: Tensor) -> Reconstruction:
         """Decode frames (B, C, H, W) in [0, 1] from the patches that `mask` (B, L) leaves visible."""
-        return self._decode(images, mask, self.mae.encode(images, mask))
+        mae = self.mae
+        return decode(images, mask, mae(images, mask), mae.input_norm, mae.patch_size, norm_pix_loss=self.norm_pix_loss)
 
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:
         """Guidance, hidden patches and decoded frames of a batch, as in training."""
@@ -138,11 +133,10 @@ class PretrainingTask(nn.Module):
         mask = self.draw_mask(batch, seen, progress)
         return Inspection({"guidance": self.guidance_map(batch, seen)}, mask, self.reconstruct(images, mask).images)
 
-    def _decode(self, images: Tensor, mask: Tensor, latent: Tensor) -> Reconstruction:
-        mae = self.mae
-        grid = grid_of(images.shape[-2], images.shape[-1], mae.patch_size)
-        predictions = mae.predict(mae.place(latent, mask, grid))
-        return decode(images, mask, predictions, mae.input_norm, mae.patch_size, norm_pix_loss=self.norm_pix_loss)
+    def _across_frames(self, images: Tensor, guidance: Tensor) -> Tensor:
+        """The cross-image term of frames (B, C, H, W) in [0, 1] under G (B, H, W); one more pass of the encoder."""
+        tokens = self.mae.encoder.forward_features(self.mae.input_norm(images))[:, 1:]
+        return cross_image_term(tokens, guidance, self.mae.patch_size, self.prototype_temperature)
 
     def _segment(self, images: Tensor) -> Tensor | None:
         """Logits (B, 1, H, W) of the original frames; one pass serves the guidance and the consistency target."""
