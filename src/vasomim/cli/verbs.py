@@ -8,11 +8,13 @@ from typing import Any
 
 from vasomim._version import __version__
 from vasomim.config import (
+    DatasetsConfig,
     DemoConfig,
     EvaluateConfig,
     ExtractConfig,
     FinetuneConfig,
     InfoConfig,
+    InspectConfig,
     PredictConfig,
     PretrainConfig,
     SegmentorConfig,
@@ -49,6 +51,8 @@ VERBS: dict[str, Verb] = {
     "finetune": Verb(FinetuneConfig, "vasomim.commands.finetune", "fine-tune for segmentation with few labels"),
     "evaluate": Verb(EvaluateConfig, "vasomim.commands.evaluate", "measure a segmenter or its masks against labels"),
     "predict": Verb(PredictConfig, "vasomim.commands.predict", "segment vessels in files or folders"),
+    "datasets": Verb(DatasetsConfig, "vasomim.commands.datasets", "list, fetch and verify public data sets", False),
+    "inspect": Verb(InspectConfig, "vasomim.commands.inspect", "say what weight files are; convert them for others"),
 }
 
 

@@ -22,16 +22,16 @@ from vasomim.commands.training import (
     with_anatomy,
 )
 from vasomim.config import FinetuneConfig, idle_in_finetuning
-from vasomim.data.extraction import VesselStore
 from vasomim.data.open import open_frames, open_labelled
 from vasomim.data.samples import FrameDataset, subset, vessels_as_labels
+from vasomim.data.sibling_vessels import open_vessels
 from vasomim.data.splits import label_subset, split_holdout
 from vasomim.data.statistics import pixel_statistics
 from vasomim.engine.report import write_report
 from vasomim.engine.runs import RunFolder
 from vasomim.errors import MisuseError
 from vasomim.inference.predictor import Predictor
-from vasomim.models.weights import find_weights, load_weights, read_config
+from vasomim.models.weights import is_ours, load_weights, read_config
 from vasomim.types import Progress
 from vasomim.viz.images import contact_sheet, error_map, overlay, to_rgb
 from vasomim.viz.pages import html_figure
@@ -90,12 +90,12 @@ def open_masks(config: FinetuneConfig) -> FrameDataset:
     """Frames with the masks to learn: labels, or vessels extracted from frames without any."""
     if config.vessels is None:
         return open_labelled(config.inputs, rasteriser=config.rasteriser)
-    return vessels_as_labels(with_anatomy(open_frames(config.inputs), VesselStore(config.vessels)))
+    return vessels_as_labels(with_anatomy(open_frames(config.inputs), open_vessels(config.vessels)))
 
 
 def pretrained_statistics(init: str) -> tuple[float, float] | None:
     """Mean and standard deviation that the encoder to start from was trained with; None where nothing says so."""
-    if init == "scratch" or not find_weights(init).with_name("config.json").is_file():
+    if init == "scratch" or not is_ours(init):
         return None
     facts = read_config(init)
     return (facts["mean"], facts["std"]) if "mean" in facts and "std" in facts else None

@@ -27,6 +27,7 @@ from vasomim.data.augment import JointCrop
 from vasomim.data.extraction import VesselStore, extract_folder
 from vasomim.data.open import open_frames
 from vasomim.data.samples import FrameDataset, subset, with_vessels
+from vasomim.data.sibling_vessels import SiblingVessels, open_vessels
 from vasomim.data.splits import split_holdout
 from vasomim.data.statistics import pixel_statistics
 from vasomim.engine.fabric import build_fabric
@@ -72,7 +73,7 @@ def identity(config: TrainingConfig) -> str:
 
 def open_unlabelled(config: SegmentorConfig | PretrainConfig, run: RunFolder) -> UnlabelledData:
     """Read frames without their labels, extract what anatomy is missing, hold some frames out."""
-    frames = open_frames(config.inputs)
+    frames = open_frames(config.inputs, config.dicom.frames, subtract=config.dicom.subtract)
     dataset = with_anatomy(frames, vessel_store(config, frames))
     run.note(data=fingerprint(dataset))
     train, held = split_holdout(dataset, config.holdout, config.run.seed)
@@ -84,7 +85,7 @@ def open_unlabelled(config: SegmentorConfig | PretrainConfig, run: RunFolder) ->
     return UnlabelledData(data, subset(dataset, held), pixel_statistics(data))
 
 
-def with_anatomy(frames: FrameDataset, store: VesselStore) -> FrameDataset:
+def with_anatomy(frames: FrameDataset, store: VesselStore | SiblingVessels) -> FrameDataset:
     """Those of the frames whose vessels were extracted, with their vessels; says how many others there are.
 
     Raises:
@@ -100,10 +101,10 @@ def with_anatomy(frames: FrameDataset, store: VesselStore) -> FrameDataset:
     return with_vessels(subset(frames, usable), store)
 
 
-def vessel_store(config: SegmentorConfig | PretrainConfig, frames: FrameDataset) -> VesselStore:
+def vessel_store(config: SegmentorConfig | PretrainConfig, frames: FrameDataset) -> VesselStore | SiblingVessels:
     """The folder of extracted anatomy named in `config`, or one made in the run folder."""
     if config.vessels is not None:
-        return VesselStore(config.vessels)
+        return open_vessels(config.vessels)
     out = config.out / "vessels"
     with progress_bar("extracting vessels", len(frames)) as step:
         summary = extract_folder(frames.records, out, method=config.extraction, progress=lambda: step(1))

@@ -2,26 +2,39 @@
 
 from vasomim.config.idle import idle_in_finetuning, idle_in_pretraining
 from vasomim.config.loading import dump_config, load_config
-from vasomim.config.sections import CropConfig, MaskingConfig, OptimConfig, Precision, Rasteriser, RunConfig
+from vasomim.config.pretraining import PretrainConfig
+from vasomim.config.sections import (
+    CropConfig,
+    DicomConfig,
+    MaskingConfig,
+    OptimConfig,
+    Precision,
+    Rasteriser,
+    RunConfig,
+)
 from vasomim.config.settings import (
+    DatasetsConfig,
     DemoConfig,
     EvaluateConfig,
     ExtractConfig,
     FinetuneConfig,
     InfoConfig,
+    InspectConfig,
     PredictConfig,
-    PretrainConfig,
     SegmentorConfig,
     SynthesizeConfig,
 )
 
 __all__ = [
     "CropConfig",
+    "DatasetsConfig",
     "DemoConfig",
+    "DicomConfig",
     "EvaluateConfig",
     "ExtractConfig",
     "FinetuneConfig",
     "InfoConfig",
+    "InspectConfig",
     "MaskingConfig",
     "OptimConfig",
     "Precision",

@@ -57,7 +57,7 @@ def idle_in_finetuning(config: object) -> list[str]:
     convolutional = not str(_value(config, "model")).startswith("vit_")
     reasons: dict[str, list[str]] = {
         f"{_value(config, 'model')} has no ViT": ["drop_path_rate", "optim.layer_decay"] if convolutional else [],
-        "the masks are extracted": [] if _value(config, "vessels") is None else ["rasteriser"],
+        "the masks are extracted": ["rasteriser"] if _value(config, "vessels") and not _value(config, "val") else [],
     }
     return [f"{name} has no effect: {why}" for why, names in reasons.items() for name in _changed(config, names)]
 

@@ -43,6 +43,16 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DicomConfig:
+    """What is taken of DICOM files; without effect on other frames."""
+
+    frames: str | None = None
+    """Frames of each run: `best` (most contrast), a number or a slice as in Python (7, -1, 10:40, ::5); none is all."""
+    subtract: bool = False
+    """Take frames less their mask where the file recommends that (RecommendedViewingMode SUB)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CropConfig:
     """Random resized crop and flip, drawn jointly for frame, vessels and mask."""
 

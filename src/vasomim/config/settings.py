@@ -10,18 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 from vasomim.config.checks import at_least, check, known_model
-from vasomim.config.methods import (
-    AMTConfig,
-    CrossMAEConfig,
-    DeblurConfig,
-    DINOConfig,
-    HPMConfig,
-    Method,
-    MoCoV3Config,
-    PrototypeConfig,
-    SimMIMConfig,
+from vasomim.config.sections import (
+    CropConfig,
+    DicomConfig,
+    OptimConfig,
+    Precision,
+    Rasteriser,
+    RunConfig,
 )
-from vasomim.config.sections import CropConfig, MaskingConfig, OptimConfig, Precision, Rasteriser, RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +26,7 @@ class ExtractConfig:
 
     inputs: tuple[Path, ...] = ()
     """Folders or files of frames."""
+    dicom: DicomConfig = field(default_factory=DicomConfig)
     out: Path = Path("vessels")
     """Folder for masks/, vesselness/ and preview.png."""
     method: Literal["default", "reference"] = "default"
@@ -71,10 +68,11 @@ class SegmentorConfig:
 
     inputs: tuple[Path, ...] = ()
     """Folders of unlabelled frames."""
+    dicom: DicomConfig = field(default_factory=DicomConfig)
     out: Path = Path("segmentor")
     """Run folder."""
     vessels: Path | None = None
-    """Folder made by `vasomim extract`; without it the anatomy is extracted first, into OUT/vessels."""
+    """Folder of `vasomim extract`, or with NAME_frangi/ beside NAME/; by default extracted into OUT/vessels."""
     extraction: Literal["default", "reference"] = "default"
     """How to extract where no folder is given."""
     model: str = "unext_s"
@@ -97,74 +95,6 @@ class SegmentorConfig:
             at_least("img_size", self.img_size, 1),
             (0 <= self.holdout < 1, f"holdout must lie in [0, 1), got {self.holdout}"),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
-    """Pre-train a Vision Transformer on unlabelled angiograms: VasoMIM, or another method on equal terms."""
-
-    inputs: tuple[Path, ...] = ()
-    """Folders of unlabelled frames."""
-    out: Path = Path("pretrain")
-    """Run folder."""
-    vessels: Path | None = None
-    """Folder made by `vasomim extract`; without it the anatomy is extracted first, into OUT/vessels."""
-    extraction: Literal["default", "reference"] = "default"
-    """How to extract where no folder is given."""
-    segmentor: Path | None = None
-    """Run or export folder of `vasomim segmentor`; needed by co-guidance and by the consistency loss."""
-    method: Method = "vasomim"
-    """`vasomim` (v1, v2, and MAE: guidance `none`, consistency_weight 0), or another; docs/methods.md compares them."""
-    model: str = "mae_vit_tiny_patch16"
-    """Architecture of the encoder, and of the decoder where the method has one; `vasomim info` lists them."""
-    decoder_embed_dim: int | None = None
-    """Width of the decoder; none takes the model's own."""
-    decoder_depth: int | None = None
-    """Blocks of the decoder; none takes the model's own."""
-    init: Path | None = None
-    """Weights to start from; not the same as resuming."""
-    img_size: int = 224
-    """Side of the crops."""
-    crop: CropConfig = field(default_factory=CropConfig)
-    masking: MaskingConfig = field(default_factory=MaskingConfig)
-    norm_pix_loss: bool = True
-    """Normalise each target patch by its own mean and variance."""
-    consistency_weight: float = 1.0
-    """lambda: weight of the anatomical consistency loss; 0 is off."""
-    prototypes: PrototypeConfig = field(default_factory=PrototypeConfig)
-    simmim: SimMIMConfig = field(default_factory=SimMIMConfig)
-    amt: AMTConfig = field(default_factory=AMTConfig)
-    hpm: HPMConfig = field(default_factory=HPMConfig)
-    deblur: DeblurConfig = field(default_factory=DeblurConfig)
-    crossmae: CrossMAEConfig = field(default_factory=CrossMAEConfig)
-    mocov3: MoCoV3Config = field(default_factory=MoCoV3Config)
-    dino: DINOConfig = field(default_factory=DINOConfig)
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(batch_size=32, steps=2600, lr=6e-4))
-    run: RunConfig = field(default_factory=RunConfig)
-    holdout: float = 0.05
-    """Share of the frames (whole patients, identical frames together) kept for validation and the vessel probe."""
-
-    def __post_init__(self) -> None:
-        check(
-            known_model(self.model, "mae_*"),
-            at_least("img_size", self.img_size, 1),
-            at_least("consistency_weight", self.consistency_weight, 0),
-            (0 <= self.holdout < 1, f"holdout must lie in [0, 1), got {self.holdout}"),
-            *self._rules_of_method(),
-        )
-
-    def _rules_of_method(self) -> list[tuple[bool, str]]:
-        unseen = self.masking.mask_ratio + self.amt.throw_ratio
-        part = self.optim.batch_size // self.optim.accumulate
-        rules = {
-            "vasomim": (
-                self.prototypes.weight == 0 or self.masking.guidance != "none",
-                "prototypes.weight above 0 needs masking.guidance `anatomy` or `co`, which says where vessels are",
-            ),
-            "amt": (unseen < 1, f"masking.mask_ratio and amt.throw_ratio must add up to less than 1, got {unseen}"),
-            "mocov3": (part > 1, f"mocov3 compares frames: give batch_size / accumulate of at least 2, got {part}"),
-        }
-        return [rules[self.method]] if self.method in rules else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,12 +180,13 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
-    """Segment vessels in files or folders."""
+    """Segment vessels in frames and DICOM runs."""
 
     inputs: tuple[Path, ...] = ()
-    """Frames or folders of frames."""
+    """Frames, DICOM files, or folders of them."""
+    dicom: DicomConfig = field(default_factory=DicomConfig)
     out: Path = Path("predictions")
-    """Folder for masks/, overlays/ and probability/."""
+    """Folder for masks/, overlays/, probability/ and, of DICOM files, runs/."""
     weights: str | None = None
     """Run folder, export folder or weight file."""
     threshold: float | None = None
@@ -266,12 +197,23 @@ class PredictConfig:
     """Write overlays/."""
     probability: bool = True
     """Write probability/ as 16-bit PNG (65535 = 1)."""
+    dicom_objects: bool = True
+    """Of DICOM files: write a DICOM segmentation and an overlay run."""
+    movie: Literal["gif", "mp4", "both", "none"] = "gif"
+    """Of DICOM runs: write an overlay film; mp4 is smaller and takes longer."""
+    smoothing: int = 0
+    """Of DICOM runs: average probabilities over so many frames on each side, following motion; 0 is off."""
+    keep_identity: bool = False
+    """Of DICOM files: copy patient and study into derived objects, and name results after the files."""
     batch_size: int = 4
     """Frames or tiles computed together."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     precision: Precision = "auto"
     """`auto`: bf16 where the device computes it fast, else fp32."""
+
+    def __post_init__(self) -> None:
+        check((0 <= self.smoothing <= 8, f"smoothing must be 0 to 8 frames on each side, got {self.smoothing}"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,6 +228,59 @@ class DemoConfig:
     """Seed of everything."""
     minutes: float = 4.0
     """Time budget; the steps of every method shrink alike to fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectConfig:
+    """What a weight file is, whose, and which of our models it starts; convert encoders for other libraries."""
+
+    inputs: tuple[Path, ...] = ()
+    """Weight files, run, export or Hugging Face folders."""
+    model: str | None = None
+    """Compare with this model alone, and show what becomes of every tensor; none takes those of the file's size."""
+    export: Literal["timm", "hf-vit", "hf-vitmae"] | None = None
+    """Write the encoder (hf-vitmae: the whole autoencoder) of the only INPUT for timm or transformers instead."""
+    out: Path | None = None
+    """New folder for the export."""
+
+    def __post_init__(self) -> None:
+        check(
+            known_model(self.model, "*") if self.model is not None else (True, ""),
+            (self.out is None or self.export is not None, "out has an effect with export alone"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetsConfig:
+    """Public data sets by name: list, describe, fetch and verify them; write labelled data for nnU-Net."""
+
+    inputs: tuple[Path, ...] = ()
+    """A folder to verify, or labelled data to write for nnU-Net."""
+    show: str | None = None
+    """Describe this data set: licence, citation, how to get it, what reads it."""
+    download: str | None = None
+    """Fetch this data set into OUT and unpack it."""
+    verify: str | None = None
+    """Say what the INPUT lacks of this data set."""
+    nnunet: str | None = None
+    """Write the labelled INPUT for nnU-Net into OUT, under this name, such as Dataset501_Vessels."""
+    out: Path | None = None
+    """Folder of data sets, for download and nnunet."""
+    file_ending: Literal[".png", ".tif"] = ".png"
+    """Format of images and labels for nnU-Net."""
+    classes: bool = False
+    """Write ARCADE's 25 segments for nnU-Net instead of one vessel label."""
+    rasteriser: Rasteriser = "arcade-official"
+    """How polygons become masks."""
+
+    def __post_init__(self) -> None:
+        asked = [name for name in ("show", "download", "verify", "nnunet") if getattr(self, name) is not None]
+        check(
+            (len(asked) <= 1, f"one thing at a time, got {' and '.join(asked)}"),
+            (self.out is not None or not {"download", "nnunet"} & {*asked}, f"{' '.join(asked)} needs out"),
+            (len(self.inputs) == 1 or "verify" not in asked, "verify needs one INPUT, the folder to look at"),
+            (bool(self.inputs) or "nnunet" not in asked, "nnunet needs an INPUT, the labelled data to write"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

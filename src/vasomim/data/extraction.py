@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
-from vasomim.data.frames import is_constant, read_frame, read_mask, write_png
+from vasomim.data.frames import is_constant, read_mask, read_record, write_png
 from vasomim.data.pool import map_in_processes
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
 from vasomim.types import BoolImage, FloatImage, Record
@@ -160,7 +160,7 @@ def write_preview(records: Sequence[Record], out: Path) -> Path | None:
 def _readable(records: Sequence[Record], out: Path) -> Iterator[tuple[FloatImage, BoolImage]]:
     for record in records:
         try:
-            frame, mask = read_frame(record.path), read_mask(mask_path(out, record.id))
+            frame, mask = read_record(record), read_mask(mask_path(out, record.id))
         except DataError:
             continue  # reported already, or gone since
         if frame.shape == mask.shape:
@@ -238,16 +238,16 @@ def _claim(out: Path, method: Method) -> None:
 def _process(job: _Job) -> tuple[Outcome, str]:
     """Extract one frame unless its mask is up to date; never raises for a bad frame."""
     try:
-        frame = read_frame(job.record.path)
+        frame = read_record(job.record)
         if is_constant(frame):
-            raise DataError(f"{job.record.path}: every pixel has the same value; there is nothing to extract")
+            raise DataError(f"{job.record.shown}: every pixel has the same value; there is nothing to extract")
         key = cache_key(frame, job.method)
         if job.is_done(key):
             return "cached", ""
         mask, response = extract_vessels(frame, job.method, return_vesselness=True)
     except (VasomimError, ValueError, OSError) as error:
         job.forget()
-        return "failed", str(error) if isinstance(error, VasomimError) else f"{job.record.path}: {error}"
+        return "failed", str(error) if isinstance(error, VasomimError) else f"{job.record.shown}: {error}"
     if job.vesselness:
         _write_keyed(job.map_path, np.rint(response * 65535).astype(np.uint16), key)
     # The mask goes last: where it is current, everything is.
