@@ -1,6 +1,8 @@
 """Every setting of every verb, and the one door through which settings come in. Loads without torch."""
 
+from vasomim.config.idle import idle_in_finetuning, idle_in_pretraining
 from vasomim.config.loading import dump_config, load_config
+from vasomim.config.pretraining import PretrainConfig
 from vasomim.config.sections import (
     CropConfig,
     DicomConfig,
@@ -20,7 +22,6 @@ from vasomim.config.settings import (
     InspectConfig,
     PredictConfig,
     PrepareConfig,
-    PretrainConfig,
     SegmentorConfig,
     SynthesizeConfig,
 )
@@ -46,5 +47,7 @@ __all__ = [
     "SegmentorConfig",
     "SynthesizeConfig",
     "dump_config",
+    "idle_in_finetuning",
+    "idle_in_pretraining",
     "load_config",
 ]

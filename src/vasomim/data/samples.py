@@ -103,6 +103,11 @@ def with_vessels(dataset: FrameDataset, store: VesselSource) -> FrameDataset:
     return _WithVessels(dataset, store)
 
 
+def vessels_as_labels(dataset: FrameDataset) -> FrameDataset:
+    """The same frames, their extracted vessels taken for labels (pseudo-labels)."""
+    return _VesselsAsLabels(dataset)
+
+
 def _root(dataset: FrameDataset) -> str:
     return dataset.records[0].source if len(dataset.records) else ""
 
@@ -173,6 +178,18 @@ class _WithVessels:
                 f"{_size(vessels.shape)}; extract them again from these frames"
             )
         return vessels
+
+
+class _VesselsAsLabels:
+    def __init__(self, dataset: FrameDataset) -> None:
+        self.dataset, self.records = dataset, dataset.records
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.dataset[index]
+        return dataclasses.replace(sample, mask=sample.vessels)
 
 
 def _size(shape: tuple[int, ...]) -> str:
