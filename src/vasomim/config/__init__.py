@@ -1,7 +1,15 @@
 """Every setting of every verb, and the one door through which settings come in. Loads without torch."""
 
 from vasomim.config.loading import dump_config, load_config
-from vasomim.config.sections import CropConfig, MaskingConfig, OptimConfig, Precision, Rasteriser, RunConfig
+from vasomim.config.sections import (
+    CropConfig,
+    DicomConfig,
+    MaskingConfig,
+    OptimConfig,
+    Precision,
+    Rasteriser,
+    RunConfig,
+)
 from vasomim.config.settings import (
     DatasetsConfig,
     DemoConfig,
@@ -11,6 +19,7 @@ from vasomim.config.settings import (
     InfoConfig,
     InspectConfig,
     PredictConfig,
+    PrepareConfig,
     PretrainConfig,
     SegmentorConfig,
     SynthesizeConfig,
@@ -20,6 +29,7 @@ __all__ = [
     "CropConfig",
     "DatasetsConfig",
     "DemoConfig",
+    "DicomConfig",
     "EvaluateConfig",
     "ExtractConfig",
     "FinetuneConfig",
@@ -29,6 +39,7 @@ __all__ = [
     "OptimConfig",
     "Precision",
     "PredictConfig",
+    "PrepareConfig",
     "PretrainConfig",
     "Rasteriser",
     "RunConfig",

@@ -8,18 +8,27 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from vasomim.data.frames import FRAME_SUFFIXES
+from vasomim.data.frames import FRAME_SUFFIXES, is_picture
 from vasomim.errors import DataError, MisuseError
 from vasomim.types import Record
 
+RUN_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
+"""What DICOM files may be called, if they have a suffix at all."""
 Enter = Callable[[Path], Path | None]
 """What to list in place of a folder: itself, a folder in it, or nothing."""
 
 
-def list_frames(root: Path, enter: Enter = lambda folder: folder) -> list[Path]:
+def list_frames(
+    root: Path, enter: Enter = lambda folder: folder, is_frame: Callable[[Path], bool] = is_picture
+) -> list[Path]:
     """Frame files of a folder and its sub-folders, in natural order, files before folders; a file stands for itself.
 
     Hidden files and folders are left out. Links are followed, loops of links are not.
+
+    Args:
+        root: folder or file.
+        enter: what to list in place of a folder.
+        is_frame: which files count.
 
     Raises:
         MisuseError: there is no such file or folder.
@@ -29,10 +38,10 @@ def list_frames(root: Path, enter: Enter = lambda folder: folder) -> list[Path]:
         return [root]
     if not root.is_dir():
         raise MisuseError(f"no such file or folder: {root}")
-    return list(_walk(root, enter, set()))
+    return list(_walk(root, enter, is_frame, set()))
 
 
-def _walk(folder: Path, enter: Enter, seen: set[str]) -> Iterator[Path]:
+def _walk(folder: Path, enter: Enter, is_frame: Callable[[Path], bool], seen: set[str]) -> Iterator[Path]:
     real = os.path.realpath(folder)
     if real in seen:
         return
@@ -41,12 +50,12 @@ def _walk(folder: Path, enter: Enter, seen: set[str]) -> Iterator[Path]:
     for entry in _entries(folder):
         if entry.is_dir():
             inner.append(folder / entry.name)
-        elif Path(entry.name).suffix.lower() in FRAME_SUFFIXES:
+        elif is_frame(folder / entry.name):
             yield folder / entry.name
     for path in inner:
         chosen = enter(path)
         if chosen is not None:
-            yield from _walk(chosen, enter, seen)
+            yield from _walk(chosen, enter, is_frame, seen)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -69,16 +78,20 @@ def make_records(paths: Iterable[Path], base: Path, source: Path) -> list[Record
     An id is the path below `base` without suffix, POSIX style; frames that differ by their suffix alone keep it.
     """
     names = [PurePosixPath(path.relative_to(base).as_posix()) for path in paths]
-    stems = Counter(name.with_suffix("") for name in names)
+    stems = Counter(_stem(name) for name in names)
     return [
-        Record(str(name if stems[name.with_suffix("")] > 1 else name.with_suffix("")), base / name, None, str(source))
-        for name in names
+        Record(str(name if stems[_stem(name)] > 1 else _stem(name)), base / name, None, str(source)) for name in names
     ]
+
+
+def _stem(name: PurePosixPath) -> PurePosixPath:
+    """Without suffix, if it is one: the last part of a UID that serves as a file's name is none."""
+    return name.with_suffix("") if name.suffix.lower() in FRAME_SUFFIXES | RUN_SUFFIXES else name
 
 
 def holds_frames(folder: Path) -> bool:
     """Whether there is a frame in the folder or below it."""
-    return folder.is_dir() and next(_walk(folder, lambda inner: inner, set()), None) is not None
+    return folder.is_dir() and next(_walk(folder, lambda inner: inner, is_picture, set()), None) is not None
 
 
 def require_layout(root: Path, fits: Callable[[Path], bool], wanted: str) -> Path:
@@ -118,9 +131,10 @@ def check_size(frame: tuple[int, ...], other: tuple[int, ...], path: Path, what:
         )
 
 
-def no_frame(folder: Path) -> MisuseError:
-    """The error for a folder without any frame."""
-    return MisuseError(f"no frame in {folder}; need files of type {' '.join(sorted(s[1:] for s in FRAME_SUFFIXES))}")
+def no_frame(folder: Path, *, dicom: bool = False) -> MisuseError:
+    """The error for a folder without any frame; `dicom` where DICOM files would do too."""
+    known = " ".join(sorted(suffix[1:] for suffix in FRAME_SUFFIXES))
+    return MisuseError(f"no frame in {folder}; need files of type {known}{', or DICOM' if dicom else ''}")
 
 
 def some(names: Iterable[str], limit: int = 5) -> str:

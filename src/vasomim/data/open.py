@@ -10,22 +10,26 @@ from pathlib import Path
 
 from vasomim.data.arcade import ArcadeDataset, is_arcade_folder
 from vasomim.data.boxes import TABLE, FrameNote, is_boxes_folder, read_boxes
+from vasomim.data.dicom.directory import is_dicomdir, referenced_files
 from vasomim.data.folder import FrameList, MaskedFolderDataset, is_masked_folder
+from vasomim.data.frames import is_picture, is_run
 from vasomim.data.listing import list_frames, make_records, no_frame, require_layout, sub_folders
 from vasomim.data.nnunet import IMAGES, NnUNetDataset, is_nnunet_folder, name_cases
+from vasomim.data.packed import HEAD, PLAN, PackDataset, is_pack
+from vasomim.data.runs import expand_runs
 from vasomim.data.samples import FrameDataset, concatenate
 from vasomim.data.sibling_vessels import is_vessel_folder
 from vasomim.errors import MisuseError
 from vasomim.types import Record
 
-OUTPUT_MARKERS = ("extraction.json", "run.json", "predictions.json", "evaluation.json")
+OUTPUT_MARKERS = ("extraction.json", "run.json", "predictions.json", "evaluation.json", HEAD, PLAN)
 """Files that say that a folder was made by this software; its pictures are no frames."""
 
 _log = logging.getLogger(__name__)
 
 
-def open_frames(paths: Iterable[Path | str]) -> FrameDataset:
-    """Frames without their labels, from files and folders of any layout, sub-folders included.
+def open_frames(paths: Iterable[Path | str], frames: str | None = None, *, subtract: bool = False) -> FrameDataset:
+    """Frames without their labels, from files, packs, and folders of any layout, sub-folders included.
 
     Of a labelled set (images/ beside masks, annotations or boxes.csv; imagesTr/ of nnU-Net) the images alone are taken;
     labels are never read, but the patients of boxes.csv are kept for patient-wise splits. Folders made by this software
@@ -35,25 +39,46 @@ def open_frames(paths: Iterable[Path | str]) -> FrameDataset:
     Ids are paths below the named folder without suffix (below its images/, where all frames lie there); named files
     count as one set below their common folder. Where sets share an id, see `vasomim.data.samples.concatenate`.
 
+    DICOM files, with or without suffix, give a frame for each of theirs, see `vasomim.data.runs.expand_runs`; a
+    DICOMDIR that is named gives those of the files it lists.
+
+    Args:
+        paths: files and folders.
+        frames: which frames of each DICOM run: a number, a slice as in Python, or `best`; None for all.
+        subtract: DICOM frames less their masks, where their files recommend that.
+
     Raises:
-        MisuseError: no path, a missing one, or a folder without frames.
-        DataError: a broken boxes.csv.
+        MisuseError: no path, a missing one, a folder without frames, or `frames` that cannot be understood.
+        MissingExtraError: there are DICOM files, and what reads them is not installed.
+        DataError: a broken boxes.csv or DICOMDIR.
     """
     named = [Path(path) for path in paths]
+    packs = [PackDataset(path) for path in named if is_pack(path)]
+    named = [path for path in named if not is_pack(path)]
+    groups = [(path, list_frames(_enter(path) or path, _enter, _is_frame)) for path in named if not path.is_file()]
     files = [path for path in named if path.is_file()]
-    groups = [(path, list_frames(_enter(path) or path, _enter)) for path in named if not path.is_file()]
+    groups += [(path.parent, referenced_files(path)) for path in files if is_dicomdir(path)]
+    files = [path for path in files if not is_dicomdir(path)]
     if files:
         groups.append((Path(os.path.commonpath([path.parent for path in files])), files))
     for root, found in groups:
         if not found:
-            raise no_frame(root)
+            raise no_frame(root, dicom=True)
     if len(named) > 1:
         groups = _without_repeats(groups)
-    return concatenate([FrameList(_records(root, found)) for root, found in groups if found])
+    lists = [FrameList(_records(root, found)) for root, found in groups if found]
+    if packs:
+        return concatenate([*packs, *(_expanded(each, frames, files, subtract=subtract) for each in lists)])
+    return _expanded(concatenate(lists), frames, files, subtract=subtract)
+
+
+def _expanded(listed: FrameDataset, frames: str | None, named: Sequence[Path], *, subtract: bool) -> FrameDataset:
+    """The same list with a record for each asked frame of a DICOM run."""
+    return FrameList(expand_runs(listed.records, frames, subtract=subtract, named=set(named)))
 
 
 def open_labelled(paths: Iterable[Path | str], rasteriser: str = "arcade-official") -> FrameDataset:
-    """Frames with vessel masks, from folders with images/ and masks/ or in the layouts of ARCADE and nnU-Net.
+    """Frames with vessel masks, from folders with images/ and masks/, in the layouts of ARCADE and nnU-Net, or packs.
 
     Args:
         paths: folders; each is one set. A folder that merely holds such sets is refused, its sets are named.
@@ -72,6 +97,8 @@ def labelled_sets(root: Path) -> list[Path]:
 
 
 def _open_labelled_set(root: Path, rasteriser: str) -> FrameDataset:
+    if is_pack(root):
+        return _open_labelled_pack(root, rasteriser)
     require_layout(root, _is_labelled, "images/ and masks/, images/ and annotations/*.json, or imagesTr/ and labelsTr/")
     if is_nnunet_folder(root):
         return NnUNetDataset(root)
@@ -85,6 +112,20 @@ def _open_labelled_set(root: Path, rasteriser: str) -> FrameDataset:
             f"{root} outlines stenoses, not vessels; name a set with vessel labels (it can serve as unlabelled frames)"
         )
     return dataset
+
+
+def _open_labelled_pack(root: Path, rasteriser: str) -> FrameDataset:
+    dataset = PackDataset(root, labels=True)
+    if dataset.settings.labels != rasteriser:
+        raise MisuseError(
+            f"{root} was packed with rasteriser {dataset.settings.labels}, asked for {rasteriser}; ask for that one, "
+            "or pack the labelled folder again"
+        )
+    return dataset
+
+
+def _is_frame(path: Path) -> bool:
+    return is_picture(path) or is_run(path)
 
 
 def _is_labelled(root: Path) -> bool:
