@@ -49,7 +49,7 @@ class VesselMeasures:
 def measure_vessels(mask: BoolImage) -> VesselMeasures:
     """Area, centreline, widths and topology of a mask, bool (H, W).
 
-    Twigs of the centreline that do not reach out of their vessel are taken off first, see `prune_spurs`.
+    Twigs of the centreline that do not reach well out of their vessel are taken off first, see `prune_spurs`.
     """
     box = bounding_box(mask)
     cut = np.ascontiguousarray(mask[box]) if box else np.zeros((1, 1), dtype=np.bool_)
