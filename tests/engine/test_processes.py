@@ -176,6 +176,7 @@ def test_fit__a_lost_process_ends_the_others_with_a_message(tmp_path, strategy, 
     assert "0: process 0 of 2 lost another one" in said
     assert "goes on from the newest checkpoint" in said
     assert time.monotonic() - began < 100
+    processes[1].kill()
     outputs(processes[1:])
     assert load_tensors(tmp_path / "run" / "checkpoints" / "step_00000004.pt")["step"] == 4
 
