@@ -45,6 +45,8 @@ class Record:
     """Take the frame less its mask, where its file recommends that."""
     name: str = ""
     """What messages call the file where its path may name a patient; see `shown`."""
+    digest: str | None = None
+    """Hash of the frame's pixels (`vasomim.data.frames.frame_hash`) where it is known without reading them."""
 
     @property
     def shown(self) -> str:

@@ -53,6 +53,9 @@ def test_datasets__downloads_then_verifies(tmp_path, capsys, monkeypatch):
     assert "no hash of dca1.zip is published; it has sha256" in printed.err
     assert main(["datasets", folder, "--verify", "dca1"]) == 1
     assert "MISSING 1 of 134 frames" in capsys.readouterr().out
+    assert main(["datasets", folder, "--arrange", "dca1", "--out", str(tmp_path / "new"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == 1
+    assert len(open_labelled([tmp_path / "new"])) == 1
     assert main(["datasets", folder, "--verify", "dca1", "--json"]) == 1
     facts = json.loads(capsys.readouterr().out)
     assert (facts["complete"], facts["frames"], facts["parts"][0]["found"]) == (False, 2, 1)
@@ -77,6 +80,8 @@ def test_datasets__writes_for_nnunet(tmp_path, capsys):
         (["--show", "arcde"], 2, "did you mean arcade"),
         (["--show", "arcade", "--download", "arcade", "--out", "x"], 2, "one thing at a time, got show and download"),
         (["--download", "arcade"], 2, "download needs out"),
+        (["--arrange", "dca1", "--out", "x"], 2, "arrange needs one INPUT"),
+        (["{tmp}", "--arrange", "arcade", "--out", "x"], 2, "arcade cannot be arranged"),
         (["--download", "xcad", "--out", "x"], 2, "no address to fetch it from"),
         (["--verify", "arcade"], 2, "verify needs one INPUT"),
         (["--nnunet", "Dataset1_X", "--out", "x"], 2, "nnunet needs an INPUT"),

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from vasomim.config import CropConfig, OptimConfig, RunConfig
 from vasomim.data.augment import JointCrop
+from vasomim.data.device_batches import DeviceBatches, uniform_pack
 from vasomim.data.samples import FrameDataset
 from vasomim.data.stream import SampleStream, make_loader
 from vasomim.engine.loop import FitSettings
 from vasomim.engine.optim import build_optimizer, parameter_groups
 from vasomim.engine.schedules import Schedule, cosine_schedule, polynomial_schedule
+from vasomim.errors import MisuseError
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,35 @@ def build_batches(
     optim: OptimConfig,
     run: RunConfig,
     length: Length,
+    device: torch.device,
+    share: tuple[int, int] = (0, 1),
     views: Sequence[JointCrop] = (),
 ) -> Callable[[int], Iterable[dict[str, Tensor]]]:
-    """A function from an optimiser step to the batches from that step on, with further `views` of each frame."""
-    stream = SampleStream(dataset, crop, seed=run.seed, length=length.steps * optim.batch_size, views=views)
-    return lambda start: make_loader(stream, optim.batch_size, start=start, num_workers=run.num_workers)
+    """A function from an optimiser step to the batches from that step on; of each the `share` (process, processes).
+
+    `device` is that of this process; crops may be made on it. Further `views` of each frame are made one by one.
+
+    Raises:
+        MisuseError: crops are to be made in batches, and the frames are not those of a pack of one size, or the method
+            wants several views of a frame.
+    """
+    positions = length.steps * optim.batch_size
+    if run.augment == "batch" and views:
+        raise MisuseError("run.augment=batch makes one crop of a frame, and this method wants several; take auto")
+    by_batch = run.augment == "auto" and device.type == "cuda" and not views and uniform_pack(dataset) is not None
+    if run.augment == "batch" or by_batch:
+        return DeviceBatches(
+            dataset,
+            crop,
+            seed=run.seed,
+            length=positions,
+            batch_size=optim.batch_size,
+            device=device,
+            num_workers=run.num_workers,
+            share=share,
+        )
+    stream = SampleStream(dataset, crop, seed=run.seed, length=positions, views=views)
+    return lambda start: make_loader(stream, optim.batch_size, start, run.num_workers, *share)
 
 
 def build_settings(optim: OptimConfig, run: RunConfig, length: Length) -> FitSettings:

@@ -16,6 +16,7 @@ from vasomim.config import (
     InfoConfig,
     InspectConfig,
     PredictConfig,
+    PrepareConfig,
     PretrainConfig,
     SegmentorConfig,
     SynthesizeConfig,
@@ -42,6 +43,7 @@ VERBS: dict[str, Verb] = {
         SynthesizeConfig, "vasomim.commands.synthesize", "make synthetic angiograms with exact masks", False
     ),
     "extract": Verb(ExtractConfig, "vasomim.commands.extract", "extract vessels from frames without any label"),
+    "prepare": Verb(PrepareConfig, "vasomim.commands.prepare", "pack frames for fast reading or transport"),
     "segmentor": Verb(
         SegmentorConfig, "vasomim.commands.segmentor", "train the vessel segmentor that guides pre-training"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,14 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+
+_CONSOLE = Console(stderr=True)
+
+
+def only_listen() -> None:
+    """Say nothing from now on but errors: of the processes of a run, the first one speaks for all."""
+    _CONSOLE.quiet = True
+    logging.getLogger("vasomim").setLevel(logging.ERROR)
 
 
 class Advance(Protocol):
@@ -39,7 +48,7 @@ def progress_bar(description: str, total: int, unit: str = "frame") -> Iterator[
         TimeRemainingColumn(),
         TextColumn("{task.fields[values]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as progress:
+    with Progress(*columns, console=_CONSOLE, refresh_per_second=4) as progress:
         task = progress.add_task(description, total=total, values="")
 
         def advance(count: int, /, **values: str) -> None:
@@ -71,7 +80,8 @@ def byte_bars() -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
 
 def say(text: str) -> None:
     """A line for the person at the terminal, on stderr."""
-    print(text, file=sys.stderr)
+    if not _CONSOLE.quiet:
+        print(text, file=sys.stderr)
 
 
 def warn(text: str) -> None:
@@ -81,6 +91,8 @@ def warn(text: str) -> None:
 
 def print_result(result: Mapping[str, object], *, json: bool) -> None:
     """The result of a verb on stdout: one JSON object, or `name: value` lines."""
+    if _CONSOLE.quiet:
+        return
     if json:
         print(dumps(result))
         return

@@ -1,4 +1,4 @@
-"""`vasomim datasets`: public data sets by name, fetched and verified; labelled data written for nnU-Net."""
+"""`vasomim datasets`: public data sets by name, fetched, verified, arranged; labelled data for nnU-Net."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def run(config: DatasetsConfig, *, json: bool = False, verbose: bool = False) ->
         return _download(dataset_named(config.download), config.out or Path(), json=json)
     if config.verify is not None:
         return _verify(dataset_named(config.verify), config.inputs[0], json=json)
+    if config.arrange is not None:
+        return _arrange(dataset_named(config.arrange), config, json=json)
     if config.nnunet is not None:
         return _write_nnunet(config, json=json)
     return _list(json=json)
@@ -111,6 +113,14 @@ def _verify(card: DatasetCard, folder: Path, *, json: bool) -> int:
 
 def _sets(labelled: tuple[tuple[Path, int], ...]) -> str:
     return ", ".join(f"{path} ({count})" for path, count in labelled) or "none"
+
+
+def _arrange(card: DatasetCard, config: DatasetsConfig, *, json: bool) -> int:
+    from vasomim.data.arrange import arrange  # loads OpenCV
+
+    out = config.out or Path()
+    print_result({"folder": str(out), "frames": arrange(card, config.inputs[0], out)}, json=json)
+    return 0
 
 
 def _write_nnunet(config: DatasetsConfig, *, json: bool) -> int:

@@ -53,7 +53,7 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
     for line in idle_in_finetuning(config):
         warn(line)
     torch.manual_seed(config.run.seed)
-    with open_run(config, "finetune") as folder:
+    with open_run(config, "finetune") as (fabric, folder):
         data = open_data(config, folder)
         task = build_finetuning(config, data.statistics)
         start_from(task.model, config, folder)
@@ -61,7 +61,9 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
         def validate(module: nn.Module, progress: Progress) -> Mapping[str, float]:  # noqa: ARG001
             return scores(predictor(task.model, config), data.val)
 
-        result = train(task, data.train, config, folder, validate if len(data.val) else None)
+        result = train(fabric, task, data.train, config, folder, validate if len(data.val) else None)
+        if not folder.writes:
+            return 0
         final = validate(task, Progress(result.step, result.step, 0, 1)) if len(data.val) else {}
         export_model(folder, task.model, {**facts(config), "held_out": dict(final)}, config)
         write_report(
@@ -106,7 +108,8 @@ def start_from(model: nn.Module, config: FinetuneConfig, folder: RunFolder) -> N
     if config.init == "scratch":
         return
     table = load_weights(model, config.init).table()
-    (folder.path / "init.txt").write_text(table + "\n")
+    if folder.writes:
+        (folder.path / "init.txt").write_text(table + "\n")
     say(table)
 
 

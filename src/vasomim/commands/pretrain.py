@@ -37,12 +37,14 @@ def run(config: PretrainConfig, *, json: bool = False, verbose: bool = False) ->
     for line in idle_in_pretraining(config):
         warn(line)
     torch.manual_seed(config.run.seed)
-    with open_run(config, "pretrain") as folder:
-        data = open_unlabelled(config, folder)
+    with open_run(config, "pretrain") as (fabric, folder):
+        data = open_unlabelled(config, fabric, folder)
         task = build_pretraining(config, data.statistics, lambda model: start_from(model, config))
         assert isinstance(task, Pretrains)
         validate = validator(task, data, config, folder)
-        result = train(task, data.train, config, folder, validate, build_views(config))
+        result = train(fabric, task, data.train, config, folder, validate, build_views(config))
+        if not folder.writes:
+            return 0
         final = validate(task, last_progress(config, data)) if validate is not None else {}
         export(folder, task, config, final)
         write_report(folder.path, "Pre-training", [("Held-out frames", last_sheet(task, data, config))])
@@ -67,8 +69,9 @@ def validator(
 
     def validate(module: nn.Module, progress: Progress) -> Mapping[str, float]:
         device = device_of(module)
-        picture = inspection_sheet(task, held, progress, device)
-        write_png(folder.path / "sheets" / f"step_{progress.step:08d}.png", picture)
+        if folder.writes:
+            picture = inspection_sheet(task, held, progress, device)
+            write_png(folder.path / "sheets" / f"step_{progress.step:08d}.png", picture)
         losses = pretraining_losses(task, held, device) if isinstance(task, Reconstructs) else {}
         return {**losses, "probe_r2": probe_score(task, fit, held, device)}
 

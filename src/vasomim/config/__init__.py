@@ -21,6 +21,7 @@ from vasomim.config.settings import (
     InfoConfig,
     InspectConfig,
     PredictConfig,
+    PrepareConfig,
     SegmentorConfig,
     SynthesizeConfig,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "OptimConfig",
     "Precision",
     "PredictConfig",
+    "PrepareConfig",
     "PretrainConfig",
     "Rasteriser",
     "RunConfig",

@@ -38,6 +38,48 @@ class ExtractConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """Pack frames into a few large files that training reads window by window; check or unpack a pack."""
+
+    inputs: tuple[Path, ...] = ()
+    """Folders or files of frames, or packs."""
+    out: Path = Path("pack")
+    """Folder of the new pack."""
+    vessels: Path | None = None
+    """Folder made by `vasomim extract`, to be packed with the frames."""
+    extraction: Literal["none", "default", "reference"] = "none"
+    """Extract vessels and pack them with the frames; `none` packs those of `vessels`, or of the packs named."""
+    labels: bool = False
+    """Pack the annotated masks too; every input must be labelled. A pack's masks stay in it."""
+    rasteriser: Rasteriser = "arcade-official"
+    """How polygons become masks."""
+    size: int | None = None
+    """Side that frames and masks are resized to, the aspect ratio given up; none is native size."""
+    bits: Literal["auto", 8, 16] = "auto"
+    """Bits of a grey value; `auto`: as each frame has them (webp and jpeg: 8)."""
+    codec: Literal["raw", "png", "webp", "jpeg"] = "raw"
+    """`raw` is read window by window; the others are for transport."""
+    quality: int | None = None
+    """Of webp and jpeg, 1 to 100; none is lossless, which jpeg is not."""
+    verify: bool = False
+    """Check the packs named as INPUT, every byte of them, and make none."""
+    workers: int = 0
+    """Processes; 0 takes one a core."""
+
+    def __post_init__(self) -> None:
+        lossy = self.codec in ("webp", "jpeg")
+        check(
+            at_least("size", 1 if self.size is None else self.size, 1),
+            at_least("workers", self.workers, 0),
+            (self.vessels is None or self.extraction == "none", "give either vessels or extraction, not both"),
+            (not lossy or self.bits != 16, f"{self.codec} holds 8 bits, got bits=16; take codec=png or raw"),
+            (lossy or self.quality is None, f"quality has no effect on codec={self.codec}; leave it out"),
+            (self.codec != "jpeg" or self.quality is not None, "jpeg needs a quality, for example 90"),
+            (self.quality is None or 1 <= self.quality <= 100, f"quality must lie in [1, 100], got {self.quality}"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class SynthesizeConfig:
     """Make synthetic angiograms with exact masks."""
 
@@ -252,20 +294,22 @@ class InspectConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetsConfig:
-    """Public data sets by name: list, describe, fetch and verify them; write labelled data for nnU-Net."""
+    """Public data sets by name: list, describe, fetch, verify, arrange; write labelled data for nnU-Net."""
 
     inputs: tuple[Path, ...] = ()
-    """A folder to verify, or labelled data to write for nnU-Net."""
+    """A folder to verify or arrange, or labelled data to write for nnU-Net."""
     show: str | None = None
     """Describe this data set: licence, citation, how to get it, what reads it."""
     download: str | None = None
     """Fetch this data set into OUT and unpack it."""
     verify: str | None = None
     """Say what the INPUT lacks of this data set."""
+    arrange: str | None = None
+    """Bring this data set from its publishers' layout, in INPUT, into one that labels are read from, in OUT."""
     nnunet: str | None = None
     """Write the labelled INPUT for nnU-Net into OUT, under this name, such as Dataset501_Vessels."""
     out: Path | None = None
-    """Folder of data sets, for download and nnunet."""
+    """Folder of data sets, for download and nnunet; new folder, for arrange."""
     file_ending: Literal[".png", ".tif"] = ".png"
     """Format of images and labels for nnU-Net."""
     classes: bool = False
@@ -274,11 +318,13 @@ class DatasetsConfig:
     """How polygons become masks."""
 
     def __post_init__(self) -> None:
-        asked = [name for name in ("show", "download", "verify", "nnunet") if getattr(self, name) is not None]
+        actions = ("show", "download", "verify", "arrange", "nnunet")
+        asked = [name for name in actions if getattr(self, name) is not None]
         check(
             (len(asked) <= 1, f"one thing at a time, got {' and '.join(asked)}"),
-            (self.out is not None or not {"download", "nnunet"} & {*asked}, f"{' '.join(asked)} needs out"),
+            (self.out is not None or not {"download", "arrange", "nnunet"} & {*asked}, f"{' '.join(asked)} needs out"),
             (len(self.inputs) == 1 or "verify" not in asked, "verify needs one INPUT, the folder to look at"),
+            (len(self.inputs) == 1 or "arrange" not in asked, "arrange needs one INPUT, the folder as published"),
             (bool(self.inputs) or "nnunet" not in asked, "nnunet needs an INPUT, the labelled data to write"),
         )
 

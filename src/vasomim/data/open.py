@@ -15,20 +15,21 @@ from vasomim.data.folder import FrameList, MaskedFolderDataset, is_masked_folder
 from vasomim.data.frames import is_picture, is_run
 from vasomim.data.listing import list_frames, make_records, no_frame, require_layout, sub_folders
 from vasomim.data.nnunet import IMAGES, NnUNetDataset, is_nnunet_folder, name_cases
+from vasomim.data.packed import HEAD, PLAN, PackDataset, is_pack
 from vasomim.data.runs import expand_runs
 from vasomim.data.samples import FrameDataset, concatenate
 from vasomim.data.sibling_vessels import is_vessel_folder
 from vasomim.errors import MisuseError
 from vasomim.types import Record
 
-OUTPUT_MARKERS = ("extraction.json", "run.json", "predictions.json", "evaluation.json")
+OUTPUT_MARKERS = ("extraction.json", "run.json", "predictions.json", "evaluation.json", HEAD, PLAN)
 """Files that say that a folder was made by this software; its pictures are no frames."""
 
 _log = logging.getLogger(__name__)
 
 
 def open_frames(paths: Iterable[Path | str], frames: str | None = None, *, subtract: bool = False) -> FrameDataset:
-    """Frames without their labels, from files and folders of any layout, sub-folders included.
+    """Frames without their labels, from files, packs, and folders of any layout, sub-folders included.
 
     Of a labelled set (images/ beside masks, annotations or boxes.csv; imagesTr/ of nnU-Net) the images alone are taken;
     labels are never read, but the patients of boxes.csv are kept for patient-wise splits. Folders made by this software
@@ -52,6 +53,8 @@ def open_frames(paths: Iterable[Path | str], frames: str | None = None, *, subtr
         DataError: a broken boxes.csv or DICOMDIR.
     """
     named = [Path(path) for path in paths]
+    packs = [PackDataset(path) for path in named if is_pack(path)]
+    named = [path for path in named if not is_pack(path)]
     groups = [(path, list_frames(_enter(path) or path, _enter, _is_frame)) for path in named if not path.is_file()]
     files = [path for path in named if path.is_file()]
     groups += [(path.parent, referenced_files(path)) for path in files if is_dicomdir(path)]
@@ -63,12 +66,19 @@ def open_frames(paths: Iterable[Path | str], frames: str | None = None, *, subtr
             raise no_frame(root, dicom=True)
     if len(named) > 1:
         groups = _without_repeats(groups)
-    records = concatenate([FrameList(_records(root, found)) for root, found in groups if found]).records
-    return FrameList(expand_runs(records, frames, subtract=subtract, named=set(files)))
+    lists = [FrameList(_records(root, found)) for root, found in groups if found]
+    if packs:
+        return concatenate([*packs, *(_expanded(each, frames, files, subtract=subtract) for each in lists)])
+    return _expanded(concatenate(lists), frames, files, subtract=subtract)
+
+
+def _expanded(listed: FrameDataset, frames: str | None, named: Sequence[Path], *, subtract: bool) -> FrameDataset:
+    """The same list with a record for each asked frame of a DICOM run."""
+    return FrameList(expand_runs(listed.records, frames, subtract=subtract, named=set(named)))
 
 
 def open_labelled(paths: Iterable[Path | str], rasteriser: str = "arcade-official") -> FrameDataset:
-    """Frames with vessel masks, from folders with images/ and masks/ or in the layouts of ARCADE and nnU-Net.
+    """Frames with vessel masks, from folders with images/ and masks/, in the layouts of ARCADE and nnU-Net, or packs.
 
     Args:
         paths: folders; each is one set. A folder that merely holds such sets is refused, its sets are named.
@@ -87,6 +97,8 @@ def labelled_sets(root: Path) -> list[Path]:
 
 
 def _open_labelled_set(root: Path, rasteriser: str) -> FrameDataset:
+    if is_pack(root):
+        return _open_labelled_pack(root, rasteriser)
     require_layout(root, _is_labelled, "images/ and masks/, images/ and annotations/*.json, or imagesTr/ and labelsTr/")
     if is_nnunet_folder(root):
         return NnUNetDataset(root)
@@ -98,6 +110,16 @@ def _open_labelled_set(root: Path, rasteriser: str) -> FrameDataset:
     if not dataset.has_vessels:
         raise MisuseError(
             f"{root} outlines stenoses, not vessels; name a set with vessel labels (it can serve as unlabelled frames)"
+        )
+    return dataset
+
+
+def _open_labelled_pack(root: Path, rasteriser: str) -> FrameDataset:
+    dataset = PackDataset(root, labels=True)
+    if dataset.settings.labels != rasteriser:
+        raise MisuseError(
+            f"{root} was packed with rasteriser {dataset.settings.labels}, asked for {rasteriser}; ask for that one, "
+            "or pack the labelled folder again"
         )
     return dataset
 

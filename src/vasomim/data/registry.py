@@ -177,8 +177,8 @@ DCA1 = DatasetCard(
         ),
         _frames_and_masks(134),
     ),
-    reader="frames and masks share a folder in the official layout: move N.pgm to images/ and N_gt.pgm to masks/N.pgm, "
-    "then open_labelled reads it",
+    reader="frames and masks share a folder: `vasomim datasets FOLDER --arrange dca1 --out NEW` parts them, then "
+    "open_labelled(NEW)",
 )
 
 XCAV = DatasetCard(
@@ -201,8 +201,8 @@ XCAV = DatasetCard(
         ),
         _frames_and_masks(),
     ),
-    reader="frames by open_frames; the masks lie in ground_truth/ beside images/, for some frames alone: copy the "
-    "labelled frames and their masks into images/ and masks/ for open_labelled",
+    reader="frames by open_frames; `vasomim datasets FOLDER --arrange xcav --out NEW` takes the labelled frames with "
+    "their vessel masks and patients, then open_labelled(NEW)",
 )
 
 CADICA = DatasetCard(
@@ -235,7 +235,8 @@ CADICA = DatasetCard(
             ),
         ),
     ),
-    reader="frames by open_frames; its boxes are not read. Frames of one patient are alike: split by the folders pN",
+    reader="frames by open_frames; `vasomim datasets FOLDER --arrange cadica --out NEW` takes the frames with boxes, "
+    "and patients. Frames of one patient are alike: split by patient",
 )
 
 SYNTAX = DatasetCard(
@@ -307,8 +308,8 @@ DANILOV = DatasetCard(
             ),
         ),
     ),
-    reader="frames by open_frames; with images/ and boxes.csv also boxes and patients (the XML is not read). Frames "
-    "of one patient are near-identical: split by patient",
+    reader="frames by open_frames; `vasomim datasets FOLDER --arrange danilov --out NEW` brings boxes and patients "
+    "into boxes.csv. Frames of one patient are near-identical: split by patient",
 )
 
 _XA_COUNTS = {"cadica": 6594, "syntax": 2943, "xcad": 1621, "coronarydominance": 160320}

@@ -21,8 +21,8 @@ T = TypeVar("T")
 def content_groups(dataset: FrameDataset) -> list[int]:
     """Group number of each frame: frames with identical pixels, or of one patient, share a group.
 
-    The relation is transitive. Groups are numbered by their first frame. Every frame is decoded once, in as many
-    threads as there are cores; only hashes are kept.
+    The relation is transitive. Groups are numbered by their first frame. Every frame whose hash is not recorded is
+    decoded once, in as many threads as there are cores; only hashes are kept.
 
     Raises:
         DataError: frames that cannot be read; the first are named.
@@ -96,8 +96,11 @@ def sample_frames(dataset: FrameDataset, limit: int, seed: int) -> list[int]:
 
 def _hashes(dataset: FrameDataset) -> list[str]:
     def digest(index: int) -> str | VasomimError:
+        record = dataset.records[index]
+        if record.digest is not None:
+            return record.digest
         try:
-            path = dataset.records[index].path
+            path = record.path
             by_path = path.suffix.lower() in FRAME_SUFFIXES and path.is_file()
             return frame_hash(path if by_path else dataset[index].image)
         except VasomimError as error:

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from vasomim.data.samples import FrameDataset
+from vasomim.data.samples import AnySample, FrameDataset, read_lazily
 from vasomim.errors import DataError, MisuseError, VasomimError
-from vasomim.types import Sample, view_key
+from vasomim.types import view_key
 
-Transform = Callable[[Sample, np.random.Generator], dict[str, Tensor]]
+Transform = Callable[[AnySample, np.random.Generator], dict[str, Tensor]]
 Batch = dict[str, Tensor]
 
 ORDER, AUGMENTATION, VIEWS = 0, 1, 2
@@ -73,7 +73,7 @@ class SampleStream(Dataset[dict[str, Tensor]]):
         epoch, place = divmod(position, len(self.dataset))
         index = int(self._order_of(epoch)[place])
         rng = np.random.Generator(_bits(self.seed, AUGMENTATION, epoch, index))
-        sample = self.dataset[index]
+        sample = read_lazily(self.dataset, index)
         item = self.transform(sample, rng)
         for number, view in enumerate(self.views, start=1):
             rng = np.random.Generator(_bits(self.seed, VIEWS, epoch, index, number))

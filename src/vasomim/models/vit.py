@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vasomim.models.norm import InputNorm
 from vasomim.ops.patches import grid_of
@@ -58,8 +59,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         b, n, d = x.shape
         heads = self.num_heads
-        q, k, v = self.qkv(x).reshape(b, n, 3, heads, d // heads).permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, N, d)
-        x = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, d)
+        # Taken apart where they lie: their gradients are then put together in one copy instead of two.
+        q, k, v = (part.transpose(1, 2) for part in self.qkv(x).reshape(b, n, 3, heads, d // heads).unbind(2))
+        x = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, d)  # from (B, heads, N, d)
         projected: Tensor = self.proj(x)
         return projected
 
@@ -87,6 +89,9 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Pre-norm transformer block: (B, N, D) -> (B, N, D)."""
 
+    grad_checkpointing = False
+    """Whether to compute the activations again in the backward pass instead of keeping them (timm's name)."""
+
     def __init__(
         self, dim: int, num_heads: int, mlp_ratio: float = 4.0, qkv_bias: bool = True, drop_path: float = 0.0
     ) -> None:
@@ -98,6 +103,12 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            out: Tensor = checkpoint(self._residuals, x, use_reentrant=False)
+            return out
+        return self._residuals(x)
+
+    def _residuals(self, x: Tensor) -> Tensor:
         x = x + self.drop_path(self.attn(self.norm1(x)))
         out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
         return out
