@@ -138,10 +138,11 @@ def with_fragments(path: Path, per_frame: int, *, table: bool) -> Path:
 
 
 def item(**elements: Any) -> pydicom.Dataset:
-    """A sequence item."""
+    """A sequence item; its values need not be allowed."""
     dataset = pydicom.Dataset()
-    for keyword, value in elements.items():
-        setattr(dataset, keyword, value)
+    with pydicom.config.disable_value_validation():
+        for keyword, value in elements.items():
+            setattr(dataset, keyword, value)
     return dataset
 
 
