@@ -9,6 +9,7 @@ from typing import Any
 from vasomim._version import __version__
 from vasomim.config import (
     DemoConfig,
+    DoctorConfig,
     EvaluateConfig,
     ExtractConfig,
     FinetuneConfig,
@@ -36,6 +37,7 @@ class Verb:
 VERBS: dict[str, Verb] = {
     "demo": Verb(DemoConfig, "vasomim.commands.demo", "the whole chain in a few minutes, on synthetic frames", False),
     "info": Verb(InfoConfig, "vasomim.commands.info", "versions, devices, models and recipes at hand", False),
+    "doctor": Verb(DoctorConfig, "vasomim.commands.doctor", "audit data before training, and say how to mend it"),
     "synthesize": Verb(
         SynthesizeConfig, "vasomim.commands.synthesize", "make synthetic angiograms with exact masks", False
     ),

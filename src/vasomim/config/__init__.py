@@ -4,6 +4,7 @@ from vasomim.config.loading import dump_config, load_config
 from vasomim.config.sections import CropConfig, MaskingConfig, OptimConfig, Precision, Rasteriser, RunConfig
 from vasomim.config.settings import (
     DemoConfig,
+    DoctorConfig,
     EvaluateConfig,
     ExtractConfig,
     FinetuneConfig,
@@ -17,6 +18,7 @@ from vasomim.config.settings import (
 __all__ = [
     "CropConfig",
     "DemoConfig",
+    "DoctorConfig",
     "EvaluateConfig",
     "ExtractConfig",
     "FinetuneConfig",

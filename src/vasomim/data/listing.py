@@ -16,10 +16,18 @@ Enter = Callable[[Path], Path | None]
 """What to list in place of a folder: itself, a folder in it, or nothing."""
 
 
-def list_frames(root: Path, enter: Enter = lambda folder: folder) -> list[Path]:
+def is_frame(name: str) -> bool:
+    """Whether a file of that name counts as a frame."""
+    return PurePosixPath(name).suffix.lower() in FRAME_SUFFIXES
+
+
+def list_frames(
+    root: Path, enter: Enter = lambda folder: folder, wanted: Callable[[str], bool] = is_frame
+) -> list[Path]:
     """Frame files of a folder and its sub-folders, in natural order, files before folders; a file stands for itself.
 
-    Hidden files and folders are left out. Links are followed, loops of links are not.
+    `wanted` says by a file's name whether it is taken. Hidden files and folders are left out. Links are followed, loops
+    of links are not.
 
     Raises:
         MisuseError: there is no such file or folder.
@@ -29,10 +37,10 @@ def list_frames(root: Path, enter: Enter = lambda folder: folder) -> list[Path]:
         return [root]
     if not root.is_dir():
         raise MisuseError(f"no such file or folder: {root}")
-    return list(_walk(root, enter, set()))
+    return list(_walk(root, enter, wanted, set()))
 
 
-def _walk(folder: Path, enter: Enter, seen: set[str]) -> Iterator[Path]:
+def _walk(folder: Path, enter: Enter, wanted: Callable[[str], bool], seen: set[str]) -> Iterator[Path]:
     real = os.path.realpath(folder)
     if real in seen:
         return
@@ -41,12 +49,12 @@ def _walk(folder: Path, enter: Enter, seen: set[str]) -> Iterator[Path]:
     for entry in _entries(folder):
         if entry.is_dir():
             inner.append(folder / entry.name)
-        elif Path(entry.name).suffix.lower() in FRAME_SUFFIXES:
+        elif wanted(entry.name):
             yield folder / entry.name
     for path in inner:
         chosen = enter(path)
         if chosen is not None:
-            yield from _walk(chosen, enter, seen)
+            yield from _walk(chosen, enter, wanted, seen)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -78,7 +86,7 @@ def make_records(paths: Iterable[Path], base: Path, source: Path) -> list[Record
 
 def holds_frames(folder: Path) -> bool:
     """Whether there is a frame in the folder or below it."""
-    return folder.is_dir() and next(_walk(folder, lambda inner: inner, set()), None) is not None
+    return folder.is_dir() and next(_walk(folder, lambda inner: inner, is_frame, set()), None) is not None
 
 
 def require_layout(root: Path, fits: Callable[[Path], bool], wanted: str) -> Path:

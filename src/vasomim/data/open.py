@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from vasomim.data.arcade import ArcadeDataset, is_arcade_folder
 from vasomim.data.boxes import TABLE, FrameNote, is_boxes_folder, read_boxes
 from vasomim.data.folder import FrameList, MaskedFolderDataset, is_masked_folder
-from vasomim.data.listing import list_frames, make_records, no_frame, require_layout
+from vasomim.data.frame_list import is_frame_list, read_frame_list
+from vasomim.data.listing import is_frame, list_frames, make_records, no_frame, require_layout
 from vasomim.data.samples import FrameDataset, concatenate
 from vasomim.errors import MisuseError
 from vasomim.types import Record
@@ -23,30 +24,43 @@ _log = logging.getLogger(__name__)
 
 
 def open_frames(paths: Iterable[Path | str]) -> FrameDataset:
-    """Frames without their labels, from files and folders of any layout, sub-folders included.
+    """Frames without their labels, from files, lists of files and folders of any layout, sub-folders included.
 
     Of a labelled set (images/ beside masks, annotations or boxes.csv) the images alone are taken; labels are never
     read, but the patients of boxes.csv are kept for patient-wise splits. Folders made by this software are left out
     unless named. A file reached twice is taken once.
 
+    A text file (.txt) lists frames, see `vasomim.data.frame_list`: they have the ids that they have in their folder.
+
     Ids are paths below the named folder without suffix (below its images/, where all frames lie there); named files
     count as one set below their common folder. Where sets share an id, see `vasomim.data.samples.concatenate`.
 
     Raises:
-        MisuseError: no path, a missing one, or a folder without frames.
+        MisuseError: no path, a missing one, a folder without frames, or a list that names what is not there.
         DataError: a broken boxes.csv.
     """
     named = [Path(path) for path in paths]
-    files = [path for path in named if path.is_file()]
-    groups = [(path, list_frames(_enter(path) or path, _enter)) for path in named if not path.is_file()]
+    lists = [path for path in named if is_frame_list(path)]
+    files = [path for path in named if path.is_file() and path not in lists]
+    groups = [(path, frame_files(path)) for path in named if not path.is_file()]
+    groups += [group for path in lists for group in read_frame_list(path).items()]
     if files:
         groups.append((Path(os.path.commonpath([path.parent for path in files])), files))
     for root, found in groups:
         if not found:
             raise no_frame(root)
-    if len(named) > 1:
+    if len(groups) > 1 or lists:
         groups = _without_repeats(groups)
     return concatenate([FrameList(_records(root, found)) for root, found in groups if found])
+
+
+def frame_files(root: Path, wanted: Callable[[str], bool] = is_frame) -> list[Path]:
+    """Files that `open_frames` takes for frames in a folder, in its order; `wanted` asks for others at the same places.
+
+    Raises:
+        MisuseError, DataError: as `list_frames`.
+    """
+    return list_frames(_enter(root) or root, _enter, wanted)
 
 
 def open_labelled(paths: Iterable[Path | str], rasteriser: str = "arcade-official") -> FrameDataset:
