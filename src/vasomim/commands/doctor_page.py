@@ -27,6 +27,8 @@ PICTURES = 9
 GROUP = 4
 LISTED = 400
 """Files that are listed by name below a kind."""
+UNFOLDED = 12
+"""Files up to which the list is open from the start."""
 COLOURS = {"error": "#d1495b", "warning": "#b97a00", "info": "#5b8fb9"}
 BARE = frozenset({"duplicate_annotation_id", "duplicate_image_id", "unknown_image_id", "unknown_category_id"})
 """Kinds that a picture tells nothing about."""
@@ -133,7 +135,7 @@ def _beside(pictures: Sequence[RGB]) -> RGB:
 
 
 def _listing(items: Sequence[Finding]) -> str:
-    """Each finding with its files, folded away."""
+    """Each finding with its files, folded away where they are many."""
     lines, count = [], 0
     for item in items:
         shown = item.files[: max(0, LISTED - count)]
@@ -144,7 +146,8 @@ def _listing(items: Sequence[Finding]) -> str:
     left = len(items) - len(lines)
     rest = f"<p>{left} more in doctor.json</p>" if left else ""
     word = "finding" if len(items) == 1 else "findings"
-    return f"<details><summary>{len(items)} {word}, by file</summary><ul>{''.join(lines)}</ul>{rest}</details>"
+    unfolded = " open" if count <= UNFOLDED else ""
+    return f"<details{unfolded}><summary>{len(items)} {word}, by file</summary><ul>{''.join(lines)}</ul>{rest}</details>"
 
 
 def _data(summary: Mapping[str, Any]) -> str:
