@@ -27,7 +27,7 @@ from vasomim._version import __version__
 from vasomim.data.arcade import ArcadeDataset
 from vasomim.data.audit.audit import Audit, audit_folders
 from vasomim.data.copies import COPY
-from vasomim.data.frames import read_frame, write_png
+from vasomim.data.frames import read_record, write_png
 from vasomim.ops.hamming import MAX_RADIUS, close_pairs
 from vasomim.ops.likeness import likeness
 from vasomim.ops.perceptual import hash_distance, perceptual_hash
@@ -75,7 +75,7 @@ def _folder(name: str) -> str:
 
 
 def _quartile(result: Audit, files: tuple[str, ...]) -> float:
-    first, second = (read_frame(result.jobs[name].path) for name in files[:2])
+    first, second = (read_record(result.jobs[name].record) for name in files[:2])
     return round(likeness(first, second).quartile, 3)
 
 

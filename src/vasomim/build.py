@@ -15,6 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from vasomim.config import CropConfig, FinetuneConfig, OptimConfig, PretrainConfig, RunConfig, SegmentorConfig
 from vasomim.data.augment import JointCrop
+from vasomim.data.device_batches import DeviceBatches, uniform_pack
 from vasomim.data.samples import FrameDataset
 from vasomim.data.stream import SampleStream, make_loader
 from vasomim.engine.loop import FitSettings
@@ -69,11 +70,34 @@ def build_crop(config: CropConfig, size: int, *, native: bool = False) -> JointC
 
 
 def build_batches(
-    dataset: FrameDataset, crop: JointCrop, optim: OptimConfig, run: RunConfig, length: Length
+    dataset: FrameDataset,
+    crop: JointCrop,
+    optim: OptimConfig,
+    run: RunConfig,
+    length: Length,
+    device: torch.device,
+    share: tuple[int, int] = (0, 1),
 ) -> Callable[[int], Iterable[dict[str, Tensor]]]:
-    """A function from an optimiser step to the batches from that step on."""
+    """A function from an optimiser step to the batches from that step on; of each the `share` (process, processes).
+
+    `device` is that of this process; crops may be made on it.
+
+    Raises:
+        MisuseError: crops are to be made in batches, and the frames are not those of a pack of one size.
+    """
+    if run.augment == "batch" or (run.augment == "auto" and device.type == "cuda" and uniform_pack(dataset)):
+        return DeviceBatches(
+            dataset,
+            crop,
+            seed=run.seed,
+            length=length.steps * optim.batch_size,
+            batch_size=optim.batch_size,
+            device=device,
+            num_workers=run.num_workers,
+            share=share,
+        )
     stream = SampleStream(dataset, crop, seed=run.seed, length=length.steps * optim.batch_size)
-    return lambda start: make_loader(stream, optim.batch_size, start=start, num_workers=run.num_workers)
+    return lambda start: make_loader(stream, optim.batch_size, start, run.num_workers, *share)
 
 
 def build_settings(optim: OptimConfig, run: RunConfig, length: Length) -> FitSettings:

@@ -39,6 +39,19 @@ class Record:
     path: Path
     patient: str | None = None
     source: str = ""
+    frame: int | None = None
+    """Which frame of a DICOM file, from 0; None for a picture."""
+    subtract: bool = False
+    """Take the frame less its mask, where its file recommends that."""
+    name: str = ""
+    """What messages call the file where its path may name a patient; see `shown`."""
+    digest: str | None = None
+    """Hash of the frame's pixels (`vasomim.data.frames.frame_hash`) where it is known without reading them."""
+
+    @property
+    def shown(self) -> str:
+        """What messages call the file."""
+        return self.name or str(self.path)
 
 
 @dataclass(frozen=True, slots=True)

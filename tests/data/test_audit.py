@@ -444,7 +444,7 @@ def test_audit__takes_the_same_frames_as_the_readers(tmp_path):
     (tmp_path / "made" / "run.json").write_text("{}")
     save(tmp_path / "made" / "sheet.png", image(CLEAN[3]))
     frames = [record.path for record in open_frames([tmp_path]).records]
-    assert [job.path for job in audit(tmp_path).jobs.values()] == frames
+    assert [job.record.path for job in audit(tmp_path).jobs.values()] == frames
 
 
 def test_audit__a_file_reached_twice_counts_once(masked):

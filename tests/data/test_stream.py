@@ -4,6 +4,8 @@ import itertools
 import os
 import pickle
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +178,19 @@ def test_sample_stream__can_be_sent_to_a_spawned_worker(masked_folder: Path) -> 
 def test_make_loader__long_streams_cost_no_memory() -> None:
     loader = make_loader(stream(length=10**12), 8, start=10**11)
     assert next(iter(loader))["index"].shape == (8,)
+
+
+@pytest.mark.slow
+def test_make_loader__half_read_does_not_keep_the_process_from_ending() -> None:
+    script = """
+from data_tools import memory
+from vasomim.data import stream
+from vasomim.data.augment import JointCrop
+
+stream.PATIENCE = 0.5
+left = iter(stream.make_loader(stream.SampleStream(memory(4), JointCrop(8), 0, 400), 4, num_workers=1))
+next(left)
+"""
+    place = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": place}, timeout=60)
+    assert done.returncode == 0

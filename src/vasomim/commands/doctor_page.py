@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,7 +13,7 @@ import numpy as np
 from vasomim.data.audit.audit import Audit
 from vasomim.data.audit.findings import KINDS, Finding
 from vasomim.data.audit.look import Job
-from vasomim.data.frames import read_frame, read_mask
+from vasomim.data.frames import mask_values, read_channels, read_record
 from vasomim.data.polygons import rasterise
 from vasomim.errors import VasomimError
 from vasomim.ops.burnt_text import text_boxes
@@ -98,7 +99,7 @@ def _picture(kind: str, job: Job | None) -> RGB | None:
     if job is None:
         return None
     try:
-        image = read_frame(job.path)
+        image = read_record(job.record)
         marked = _marked(kind, job, image)
     except VasomimError:
         return None
@@ -110,8 +111,13 @@ def _marked(kind: str, job: Job, image: FloatImage) -> BoolImage | None:
         return _outlined(image)
     if kind not in MASKED:
         return None
-    mask = read_mask(job.mask) if job.mask else rasterise(job.outlines or (), image.shape)
+    mask = _mask(job.mask, job.classes) if job.mask else rasterise(job.outlines or (), image.shape)
     return mask if mask.shape == image.shape else None
+
+
+def _mask(path: Path, classes: frozenset[int] | None) -> BoolImage:
+    values = mask_values(read_channels(path))
+    return np.asarray(values > (0 if classes else values.max() / 2))
 
 
 def _outlined(image: FloatImage) -> BoolImage:
@@ -147,7 +153,9 @@ def _listing(items: Sequence[Finding]) -> str:
     rest = f"<p>{left} more in doctor.json</p>" if left else ""
     word = "finding" if len(items) == 1 else "findings"
     unfolded = " open" if count <= UNFOLDED else ""
-    return f"<details{unfolded}><summary>{len(items)} {word}, by file</summary><ul>{''.join(lines)}</ul>{rest}</details>"
+    return (
+        f"<details{unfolded}><summary>{len(items)} {word}, by file</summary><ul>{''.join(lines)}</ul>{rest}</details>"
+    )
 
 
 def _data(summary: Mapping[str, Any]) -> str:

@@ -16,10 +16,16 @@ def run(config: ExtractConfig, *, json: bool = False, verbose: bool = False) -> 
     missing = [str(path) for path in config.inputs if not path.exists()]
     if missing:
         raise MisuseError(f"no such file or folder: {', '.join(missing)}")
-    frames = open_frames(config.inputs)
+    frames = open_frames(config.inputs, config.dicom.frames, subtract=config.dicom.subtract)
     with progress_bar("extracting vessels", len(frames)) as step:
         summary = extract_folder(
-            frames.records, config.out, config.method, config.workers, config.vesselness, progress=lambda: step(1)
+            frames.records,
+            config.out,
+            config.method,
+            config.workers,
+            config.vesselness,
+            progress=lambda: step(1),
+            dataset=frames,
         )
     for line in summary.failures:
         warn(line)

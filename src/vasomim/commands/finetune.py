@@ -22,7 +22,7 @@ from vasomim.engine.report import write_report
 from vasomim.engine.runs import RunFolder
 from vasomim.errors import MisuseError
 from vasomim.inference.predictor import Predictor
-from vasomim.models.weights import find_weights, load_weights, read_config
+from vasomim.models.weights import is_ours, load_weights, read_config
 from vasomim.types import Progress
 from vasomim.viz.images import contact_sheet, error_map, overlay, to_rgb
 from vasomim.viz.pages import html_figure
@@ -42,7 +42,7 @@ class LabelledData:
 def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
     """Train on the chosen labels, export to OUT/export, write OUT/report.html."""
     torch.manual_seed(config.run.seed)
-    with open_run(config, "finetune") as folder:
+    with open_run(config, "finetune") as (fabric, folder):
         data = open_data(config, folder)
         task = build_finetuning(config, data.statistics)
         start_from(task.model, config, folder)
@@ -50,7 +50,9 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
         def validate(module: nn.Module, progress: Progress) -> Mapping[str, float]:  # noqa: ARG001
             return scores(predictor(task.model, config), data.val)
 
-        result = train(task, data.train, config, folder, validate if len(data.val) else None)
+        result = train(fabric, task, data.train, config, folder, validate if len(data.val) else None)
+        if not folder.writes:
+            return 0
         final = validate(task, Progress(result.step, result.step, 0, 1)) if len(data.val) else {}
         export_model(folder, task.model, {**facts(config), "held_out": dict(final)}, config)
         write_report(
@@ -77,7 +79,7 @@ def open_data(config: FinetuneConfig, folder: RunFolder) -> LabelledData:
 
 def pretrained_statistics(init: str) -> tuple[float, float] | None:
     """Mean and standard deviation that the encoder to start from was trained with; None where nothing says so."""
-    if init == "scratch" or not find_weights(init).with_name("config.json").is_file():
+    if init == "scratch" or not is_ours(init):
         return None
     facts = read_config(init)
     return (facts["mean"], facts["std"]) if "mean" in facts and "std" in facts else None
@@ -88,7 +90,8 @@ def start_from(model: nn.Module, config: FinetuneConfig, folder: RunFolder) -> N
     if config.init == "scratch":
         return
     table = load_weights(model, config.init).table()
-    (folder.path / "init.txt").write_text(table + "\n")
+    if folder.writes:
+        (folder.path / "init.txt").write_text(table + "\n")
     say(table)
 
 

@@ -35,13 +35,15 @@ def run(config: PretrainConfig, *, json: bool = False, verbose: bool = False) ->
     """Train, validate with losses and a vessel probe, export the encoder, write OUT/report.html."""
     warn_of_idle_settings(config)
     torch.manual_seed(config.run.seed)
-    with open_run(config, "pretrain") as folder:
-        data = open_unlabelled(config, folder)
+    with open_run(config, "pretrain") as (fabric, folder):
+        data = open_unlabelled(config, fabric, folder)
         task = build_pretraining(config, data.statistics)
         if config.init is not None:
             say(load_weights(task.mae, config.init).table())
         validate = validator(task, data, config, folder)
-        result = train(task, data.train, config, folder, validate)
+        result = train(fabric, task, data.train, config, folder, validate)
+        if not folder.writes:
+            return 0
         final = validate(task, last_progress(config, data)) if validate is not None else {}
         export(folder, task, config, final)
         write_report(folder.path, "Pre-training", [("Held-out frames", last_sheet(task, data, config))])
@@ -68,8 +70,9 @@ def validator(
 
     def validate(module: nn.Module, progress: Progress) -> Mapping[str, float]:  # noqa: ARG001
         device = device_of(task)
-        picture = reconstruction_sheet(task, held, progress, device)
-        write_png(folder.path / "sheets" / f"step_{progress.step:08d}.png", picture)
+        if folder.writes:
+            picture = reconstruction_sheet(task, held, progress, device)
+            write_png(folder.path / "sheets" / f"step_{progress.step:08d}.png", picture)
         return {**pretraining_losses(task, held, device), "probe_r2": probe_score(task, fit, held, device)}
 
     return validate

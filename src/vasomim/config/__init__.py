@@ -1,15 +1,26 @@
 """Every setting of every verb, and the one door through which settings come in. Loads without torch."""
 
 from vasomim.config.loading import dump_config, load_config
-from vasomim.config.sections import CropConfig, MaskingConfig, OptimConfig, Precision, Rasteriser, RunConfig
+from vasomim.config.sections import (
+    CropConfig,
+    DicomConfig,
+    MaskingConfig,
+    OptimConfig,
+    Precision,
+    Rasteriser,
+    RunConfig,
+)
 from vasomim.config.settings import (
+    DatasetsConfig,
     DemoConfig,
     DoctorConfig,
     EvaluateConfig,
     ExtractConfig,
     FinetuneConfig,
     InfoConfig,
+    InspectConfig,
     PredictConfig,
+    PrepareConfig,
     PretrainConfig,
     SegmentorConfig,
     SynthesizeConfig,
@@ -17,16 +28,20 @@ from vasomim.config.settings import (
 
 __all__ = [
     "CropConfig",
+    "DatasetsConfig",
     "DemoConfig",
+    "DicomConfig",
     "DoctorConfig",
     "EvaluateConfig",
     "ExtractConfig",
     "FinetuneConfig",
     "InfoConfig",
+    "InspectConfig",
     "MaskingConfig",
     "OptimConfig",
     "Precision",
     "PredictConfig",
+    "PrepareConfig",
     "PretrainConfig",
     "Rasteriser",
     "RunConfig",

@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from vasomim.data.frames import frame_hash, is_constant, read_frame, read_pixels
+from vasomim.data.frames import frame_hash, is_constant, read_pixels, read_record
 from vasomim.data.groups import chains, grouped, linked
 from vasomim.data.pool import map_in_processes
 from vasomim.errors import VasomimError
@@ -73,11 +72,11 @@ def near_duplicate_groups(records: Sequence[Record], workers: int = 0) -> list[l
     Raises:
         DataError: a frame cannot be read.
     """
-    paths = [record.path for record in records]
-    workers = min(workers or os.cpu_count() or 1, 1 + len(paths) // 64)
-    prints = list(map_in_processes(_read_fingerprint, paths, workers))
-    found = find_copies(prints, [record.patient for record in records], partial(compare_files, paths, workers=workers))
-    return copy_groups(len(paths), found)
+    workers = min(workers or os.cpu_count() or 1, 1 + len(records) // 64)
+    prints = list(map_in_processes(_read_fingerprint, records, workers))
+    patients = [record.patient for record in records]
+    found = find_copies(prints, patients, partial(compare_records, records, workers=workers))
+    return copy_groups(len(records), found)
 
 
 def copy_groups(count: int, copies: Copies) -> list[list[int]]:
@@ -85,9 +84,9 @@ def copy_groups(count: int, copies: Copies) -> list[list[int]]:
     return [group for group in linked(count, chains(copies.exact + copies.near)) if len(group) > 1]
 
 
-def compare_files(paths: Sequence[Path], pairs: Sequence[Pair], workers: int = 1) -> Iterator[Likeness]:
-    """Likeness of pairs of frame files, in order; a frame that cannot be read is like no other."""
-    jobs = [(paths[a], paths[b]) for a, b in pairs]
+def compare_records(records: Sequence[Record], pairs: Sequence[Pair], workers: int = 1) -> Iterator[Likeness]:
+    """Likeness of pairs of frames, in order; a frame that cannot be read is like no other."""
+    jobs = [(records[a], records[b]) for a, b in pairs]
     return map_in_processes(_compare, jobs, min(workers, 1 + len(jobs) // 64))
 
 
@@ -154,12 +153,12 @@ def _similar(one: Sequence[Sequence[int]], pairs: Iterable[Pair]) -> list[list[i
     return [sorted(index for number in group for index in one[number]) for group in joined if len(group) > 1]
 
 
-def _read_fingerprint(path: Path) -> Fingerprint:
-    return fingerprint(read_pixels(path))
+def _read_fingerprint(record: Record) -> Fingerprint:
+    return fingerprint(read_pixels(record.path) if record.frame is None else read_record(record))
 
 
-def _compare(paths: tuple[Path, Path]) -> Likeness:
+def _compare(records: tuple[Record, Record]) -> Likeness:
     try:
-        return likeness(read_frame(paths[0]), read_frame(paths[1]))
+        return likeness(read_record(records[0]), read_record(records[1]))
     except VasomimError:
         return Likeness(0.0, 0.0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vasomim.data.boxes import TABLE, FrameNote, read_boxes, with_patients
-from vasomim.data.frames import read_frame, read_mask
+from vasomim.data.frames import read_frame, read_mask, read_record
 from vasomim.data.listing import check_size, holds_frames, list_frames, make_records, no_frame, require_layout, some
 from vasomim.errors import DataError
 from vasomim.types import Record, Sample
@@ -26,7 +26,7 @@ class FrameList:
 
     def __getitem__(self, index: int) -> Sample:
         record = self.records[index]
-        return Sample(record, read_frame(record.path))
+        return Sample(record, read_record(record))
 
 
 class FolderDataset(FrameList):

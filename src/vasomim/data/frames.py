@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from vasomim.data.dicom.parsing import is_dicom
+from vasomim.data.dicom.run import cached_run
 from vasomim.errors import DataError, MisuseError
-from vasomim.types import BoolImage, FloatImage
+from vasomim.types import BoolImage, FloatImage, Record
 
 FRAME_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".webp", ".npy"})
 """What counts as a frame in a folder, compared in lower case."""
@@ -33,13 +35,39 @@ def read_frame(path: Path | str) -> FloatImage:
     8-bit values are divided by 255. 16-bit values are divided by the smallest of 1023, 4095, 16383 and 65535 that is
     not below the frame's maximum, as detectors store 10, 12 or 14 bits in 16. Floats must lie in [0, 1] already.
     Colour becomes luminance (ITU-R 601), a palette is looked up, alpha is dropped. Nothing is stretched or inverted:
-    vessels are expected dark.
+    vessels are expected dark. A DICOM file of one frame is read as `vasomim.data.dicom` says.
 
     Raises:
         MisuseError: there is no such file.
         DataError: unreadable, truncated, empty, more than one frame, NaN or infinite, or floats outside [0, 1].
     """
-    return to_unit(read_pixels(path), str(path))
+    if not is_run(path):
+        return to_unit(read_pixels(path), str(path))
+    run = cached_run(Path(path), str(path))
+    if len(run) > 1:
+        raise DataError(f"{path} holds {len(run)} frames; need one: vasomim.data.dicom.open_run gives each of them")
+    return run.frame(0)
+
+
+def read_record(record: Record) -> FloatImage:
+    """Read the frame of a record, by the rules of `read_frame`; of a DICOM file the frame it names and no other.
+
+    Raises:
+        MisuseError, DataError: as `read_frame`.
+    """
+    if record.frame is None:
+        return read_frame(record.path)
+    return cached_run(record.path, record.shown, subtract=record.subtract).frame(record.frame)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file's name says that it is a picture."""
+    return path.suffix.lower() in FRAME_SUFFIXES
+
+
+def is_run(path: Path | str) -> bool:
+    """Whether a file is DICOM; such files may have any suffix or none, so their content decides."""
+    return not is_picture(Path(path)) and is_dicom(path)
 
 
 def read_pixels(path: Path | str) -> Pixels:

@@ -8,26 +8,27 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from vasomim.data.frames import FRAME_SUFFIXES
+from vasomim.data.frames import FRAME_SUFFIXES, is_picture
 from vasomim.errors import DataError, MisuseError
 from vasomim.types import Record
 
+RUN_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
+"""What DICOM files may be called, if they have a suffix at all."""
 Enter = Callable[[Path], Path | None]
 """What to list in place of a folder: itself, a folder in it, or nothing."""
 
 
-def is_frame(name: str) -> bool:
-    """Whether a file of that name counts as a frame."""
-    return PurePosixPath(name).suffix.lower() in FRAME_SUFFIXES
-
-
 def list_frames(
-    root: Path, enter: Enter = lambda folder: folder, wanted: Callable[[str], bool] = is_frame
+    root: Path, enter: Enter = lambda folder: folder, is_frame: Callable[[Path], bool] = is_picture
 ) -> list[Path]:
     """Frame files of a folder and its sub-folders, in natural order, files before folders; a file stands for itself.
 
-    `wanted` says by a file's name whether it is taken. Hidden files and folders are left out. Links are followed, loops
-    of links are not.
+    Hidden files and folders are left out. Links are followed, loops of links are not.
+
+    Args:
+        root: folder or file.
+        enter: what to list in place of a folder.
+        is_frame: which files count.
 
     Raises:
         MisuseError: there is no such file or folder.
@@ -37,10 +38,10 @@ def list_frames(
         return [root]
     if not root.is_dir():
         raise MisuseError(f"no such file or folder: {root}")
-    return list(_walk(root, enter, wanted, set()))
+    return list(_walk(root, enter, is_frame, set()))
 
 
-def _walk(folder: Path, enter: Enter, wanted: Callable[[str], bool], seen: set[str]) -> Iterator[Path]:
+def _walk(folder: Path, enter: Enter, is_frame: Callable[[Path], bool], seen: set[str]) -> Iterator[Path]:
     real = os.path.realpath(folder)
     if real in seen:
         return
@@ -49,12 +50,12 @@ def _walk(folder: Path, enter: Enter, wanted: Callable[[str], bool], seen: set[s
     for entry in _entries(folder):
         if entry.is_dir():
             inner.append(folder / entry.name)
-        elif wanted(entry.name):
+        elif is_frame(folder / entry.name):
             yield folder / entry.name
     for path in inner:
         chosen = enter(path)
         if chosen is not None:
-            yield from _walk(chosen, enter, wanted, seen)
+            yield from _walk(chosen, enter, is_frame, seen)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -77,16 +78,20 @@ def make_records(paths: Iterable[Path], base: Path, source: Path) -> list[Record
     An id is the path below `base` without suffix, POSIX style; frames that differ by their suffix alone keep it.
     """
     names = [PurePosixPath(path.relative_to(base).as_posix()) for path in paths]
-    stems = Counter(name.with_suffix("") for name in names)
+    stems = Counter(_stem(name) for name in names)
     return [
-        Record(str(name if stems[name.with_suffix("")] > 1 else name.with_suffix("")), base / name, None, str(source))
-        for name in names
+        Record(str(name if stems[_stem(name)] > 1 else _stem(name)), base / name, None, str(source)) for name in names
     ]
+
+
+def _stem(name: PurePosixPath) -> PurePosixPath:
+    """Without suffix, if it is one: the last part of a UID that serves as a file's name is none."""
+    return name.with_suffix("") if name.suffix.lower() in FRAME_SUFFIXES | RUN_SUFFIXES else name
 
 
 def holds_frames(folder: Path) -> bool:
     """Whether there is a frame in the folder or below it."""
-    return folder.is_dir() and next(_walk(folder, lambda inner: inner, is_frame, set()), None) is not None
+    return folder.is_dir() and next(_walk(folder, lambda inner: inner, is_picture, set()), None) is not None
 
 
 def require_layout(root: Path, fits: Callable[[Path], bool], wanted: str) -> Path:
@@ -102,18 +107,19 @@ def require_layout(root: Path, fits: Callable[[Path], bool], wanted: str) -> Pat
         raise MisuseError(f"{root} is a file; need a folder with {wanted}")
     if fits(root):
         return root
-    inner = [str(folder) for folder in _sub_folders(root, 3) if fits(folder)]
+    inner = [str(folder) for folder in sub_folders(root, 3) if fits(folder)]
     if inner:
         raise MisuseError(f"{root} is no labelled set itself but holds some; name those you mean: {', '.join(inner)}")
     raise MisuseError(f"{root} is no labelled set; need a folder with {wanted}")
 
 
-def _sub_folders(root: Path, depth: int) -> Iterator[Path]:
+def sub_folders(root: Path, depth: int) -> Iterator[Path]:
+    """Folders below a folder, down to a depth, hidden ones left out."""
     for entry in _entries(root):
         if entry.is_dir():
             yield root / entry.name
             if depth > 1:
-                yield from _sub_folders(root / entry.name, depth - 1)
+                yield from sub_folders(root / entry.name, depth - 1)
 
 
 def check_size(frame: tuple[int, ...], other: tuple[int, ...], path: Path, what: str) -> None:
@@ -125,9 +131,10 @@ def check_size(frame: tuple[int, ...], other: tuple[int, ...], path: Path, what:
         )
 
 
-def no_frame(folder: Path) -> MisuseError:
-    """The error for a folder without any frame."""
-    return MisuseError(f"no frame in {folder}; need files of type {' '.join(sorted(s[1:] for s in FRAME_SUFFIXES))}")
+def no_frame(folder: Path, *, dicom: bool = False) -> MisuseError:
+    """The error for a folder without any frame; `dicom` where DICOM files would do too."""
+    known = " ".join(sorted(suffix[1:] for suffix in FRAME_SUFFIXES))
+    return MisuseError(f"no frame in {folder}; need files of type {known}{', or DICOM' if dicom else ''}")
 
 
 def some(names: Iterable[str], limit: int = 5) -> str:

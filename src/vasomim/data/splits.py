@@ -26,8 +26,9 @@ def content_groups(dataset: FrameDataset) -> list[int]:
     """Group number of each frame: copies of a frame, frames that look like one run, or of one patient share a group.
 
     Copies may be encoded, sized or graded anew, see `vasomim.data.copies`. The relation is transitive. Groups are
-    numbered by their first frame. Every frame is decoded once, in as many threads as there are cores, and once more
-    where it has a near neighbour; only fingerprints are kept.
+    numbered by their first frame. Every frame whose hash is not recorded is decoded once, in as many threads as
+    there are cores, and once more where it has a near neighbour; only fingerprints are kept. Where hashes are recorded,
+    as in a pack, copies that are not equal to the pixel stay unknown.
 
     Raises:
         DataError: frames that cannot be read; the first are named.
@@ -101,8 +102,11 @@ def sample_frames(dataset: FrameDataset, limit: int, seed: int) -> list[int]:
 
 def _prints(dataset: FrameDataset) -> list[Fingerprint]:
     def look(index: int) -> Fingerprint | VasomimError:
+        record = dataset.records[index]
+        if record.digest is not None:
+            return Fingerprint(record.digest, None)
         try:
-            path = dataset.records[index].path
+            path = record.path
             by_path = path.suffix.lower() in FRAME_SUFFIXES and path.is_file()
             return fingerprint(read_pixels(path) if by_path else dataset[index].image)
         except VasomimError as error:

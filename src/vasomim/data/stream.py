@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,15 +19,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from vasomim.data.samples import FrameDataset
+from vasomim.data.samples import AnySample, FrameDataset, read_lazily
 from vasomim.errors import DataError, MisuseError, VasomimError
-from vasomim.types import Sample
 
-Transform = Callable[[Sample, np.random.Generator], dict[str, Tensor]]
+Transform = Callable[[AnySample, np.random.Generator], dict[str, Tensor]]
 Batch = dict[str, Tensor]
 
 ORDER, AUGMENTATION = 0, 1
 """Which of the independent random sequences of a seed is meant."""
+PATIENCE = 60.0
+"""Seconds that a worker lives on after SIGTERM, for the main process to end its step and save."""
 
 
 class SampleStream(Dataset[dict[str, Tensor]]):
@@ -67,7 +69,7 @@ class SampleStream(Dataset[dict[str, Tensor]]):
         epoch, place = divmod(position, len(self.dataset))
         index = int(self._order_of(epoch)[place])
         rng = np.random.Generator(_bits(self.seed, AUGMENTATION, epoch, index))
-        item = self.transform(self.dataset[index], rng)
+        item = self.transform(read_lazily(self.dataset, index), rng)
         return {**item, "index": torch.tensor(index), "epoch": torch.tensor(epoch)}
 
     def _order_of(self, epoch: int) -> npt.NDArray[np.int64]:
@@ -209,4 +211,11 @@ def _prepare_worker(worker: int) -> None:  # noqa: ARG001
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave_later)
+
+
+def _leave_later(*_: object) -> None:
+    """Outlive SIGTERM for a while: a process that ends with a loader half read sends it too, and waits for us."""
+    timer = threading.Timer(PATIENCE, os._exit, (1,))
+    timer.daemon = True
+    timer.start()

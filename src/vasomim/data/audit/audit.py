@@ -19,7 +19,7 @@ from vasomim.data.audit.look import Job, look_at
 from vasomim.data.audit.mask_checks import mask_findings, pairing_findings
 from vasomim.data.audit.split_checks import copy_findings, kept_frames, lists_of_kept, patient_findings
 from vasomim.data.audit.summary import summarise
-from vasomim.data.copies import Copies, Pair, compare_files, find_copies
+from vasomim.data.copies import Copies, Pair, compare_records, find_copies
 from vasomim.data.pool import map_in_processes
 from vasomim.errors import DataError
 from vasomim.ops.likeness import Likeness
@@ -95,11 +95,11 @@ def _audit(layout: Layout, workers: int, watch: Watch, start: float) -> Audit:
         findings += coco_findings(home, file, content, [item for item in seen if item[0].home is home])
     findings += [*copy_findings(frames, copies), *patient_findings(layout.frames)]
     sizes = [looks[index].shape[0] * looks[index].shape[1] for index in whole]
-    kept = lists_of_kept(frames, kept_frames(frames, copies, sizes))
+    kept = kept_frames(frames, copies, sizes)
     summary = summarise(seen, [(home, content) for home, _, content in annotations])
-    summary |= {"kept": sum(map(len, kept.values())), **_speed(len(seen), read, start)}
+    summary |= {"kept": len(kept), **_speed(len(seen), read, start)}
     named = {frame.name: job for frame, job in zip(layout.frames, jobs, strict=True)}
-    return Audit(in_order(findings), summary, named, kept)
+    return Audit(in_order(findings), summary, named, lists_of_kept(frames, kept))
 
 
 def _annotated(layout: Layout) -> list[AuditSet]:
@@ -111,13 +111,13 @@ def _jobs(
 ) -> list[Job]:
     jobs = []
     for frame in frames:
-        files = masks[frame.home.name].get(Path(frame.key).with_suffix("").as_posix())
+        files = masks[frame.home.name].get(frame.stem)
         content = annotations.get(frame.home.name)
         listed = content.listed.get(frame.key) if content else None
         if files or listed is None:
-            jobs.append(Job(frame.path, files[0] if files else None))
+            jobs.append(Job(frame.record, files[0] if files else None, frame.home.classes))
         else:
-            jobs.append(Job(frame.path, None, listed.vessels, listed.shape))
+            jobs.append(Job(frame.record, outlines=listed.vessels, listed=listed.shape))
     return jobs
 
 
@@ -125,10 +125,10 @@ def _find_copies(seen: Sequence[Seen], workers: int, watch: Watch) -> tuple[Copi
     """Copies among the frames that can be read, as positions in the list of these, and where they are in `seen`."""
     whole = [index for index, (_, look) in enumerate(seen) if look.prints]
     frames = [seen[index][0] for index in whole]
-    paths = [frame.path for frame in frames]
+    records = [frame.record for frame in frames]
 
     def compare(pairs: Sequence[Pair]) -> Iterator[Likeness]:
-        return watch("comparing neighbours", len(pairs), compare_files(paths, pairs, workers))
+        return watch("comparing neighbours", len(pairs), compare_records(records, pairs, workers))
 
     prints = [look.prints for _, look in seen if look.prints]
     return find_copies(prints, [frame.run for frame in frames], compare), whole

@@ -48,12 +48,14 @@ def unread_findings(others: Sequence[tuple[Path, str]]) -> list[Finding]:
 
 
 def _unreadable(frame: AuditFrame, look: Look) -> Finding:
-    return finding("unreadable", [frame.name], str(look.error).replace(str(frame.path), frame.name))
+    text = str(look.error).replace(frame.record.shown, frame.name).replace(str(frame.path), frame.name)
+    return finding("unreadable", [frame.name], text)
 
 
 def _wrong_suffix(seen: Sequence[Seen]) -> Iterator[Finding]:
     def wrong(frame: AuditFrame, look: Look) -> bool:
-        return look.codec is not None and frame.path.suffix.lower() not in SUFFIXES[look.codec]
+        by_name = frame.record.frame is None  # DICOM files may be called anything
+        return by_name and look.codec is not None and frame.path.suffix.lower() not in SUFFIXES[look.codec]
 
     odd = [(frame, look) for frame, look in seen if wrong(frame, look)]
     for codec in sorted({str(look.codec) for _, look in odd}):

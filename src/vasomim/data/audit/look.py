@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from vasomim.data.audit.codecs import codec_of, read_head
 from vasomim.data.copies import Fingerprint, fingerprint
-from vasomim.data.frames import FULL_SCALES, as_grey, mask_values, read_channels, to_unit
+from vasomim.data.dicom.run import cached_run
+from vasomim.data.frames import FULL_SCALES, Pixels, as_grey, mask_values, read_channels, to_unit
 from vasomim.data.polygons import Polygon, rasterise
 from vasomim.errors import VasomimError
 from vasomim.ops.burnt_text import text_boxes
 from vasomim.ops.field import field_of_view
 from vasomim.ops.ridges import SIDE, Ridges, Shift, best_shift, polarity, ridges
-from vasomim.types import BoolImage, Box
+from vasomim.types import BoolImage, Box, Record
 
 COLOUR_SPREAD = 0.1
 """Difference between the channels of a pixel, of the full scale, that is colour; compression alone stays below."""
@@ -37,8 +38,10 @@ FIT = 0.15
 class Job:
     """A frame to look at, with its mask as a file or as outlines."""
 
-    path: Path
+    record: Record
     mask: Path | None = None
+    classes: frozenset[int] | None = None
+    """Values that the mask may have, 0 being background; None where it is black and white."""
     outlines: Sequence[Polygon] | None = None
     listed: tuple[int, int] | None = None
     """(H, W) that the annotation file gives."""
@@ -89,9 +92,9 @@ class Look:
 
 def look_at(job: Job) -> Look:
     """Read a frame and its mask; never raises for a bad file."""
-    codec = codec_of(read_head(job.path))
+    codec = codec_of(read_head(job.record.path))
     try:
-        pixels = read_channels(job.path)
+        pixels, bits = _read(job.record)
         grey = as_grey(pixels)
         image = to_unit(grey)
     except VasomimError as error:
@@ -109,7 +112,7 @@ def look_at(job: Job) -> Look:
     return Look(
         codec=codec,
         shape=(image.shape[0], image.shape[1]),
-        bits=_bits(grey),
+        bits=bits,
         channels=_channels(pixels),
         mean=float(image.mean()),
         std=float(image.std()),
@@ -122,6 +125,15 @@ def look_at(job: Job) -> Look:
         prints=prints,
         mask=mask,
     )
+
+
+def _read(record: Record) -> tuple[Pixels, str]:
+    """A frame as it is stored, and its bits; a frame of a DICOM file as it is shown, since stored values say little."""
+    if record.frame is None:
+        pixels = read_channels(record.path)
+        return pixels, _bits(pixels)
+    run = cached_run(record.path, record.shown)
+    return run.frame(record.frame), str(run.facts.bits_stored)
 
 
 def _bits(grey: npt.NDArray[Any]) -> str:
@@ -154,8 +166,9 @@ def _look_at_mask(job: Job, shape: tuple[int, ...], maps: Ridges | None) -> Mask
             values = mask_values(read_channels(job.mask))
         except VasomimError as error:
             return MaskLook(error=str(error).replace(str(job.mask), job.mask.name))
-        mask = np.asarray(values > values.max() / 2)
-        stray = int(np.count_nonzero((values > 0) & (values < values.max())))
+        mask = np.asarray(values > (values.max() / 2 if job.classes is None else 0))
+        allowed = [0, values.max()] if job.classes is None else list(job.classes)
+        stray = int(np.count_nonzero(~np.isin(values, allowed)))
     share = float(mask.mean())
     known = MaskLook(None, (mask.shape[0], mask.shape[1]), share, stray)
     if maps is None or mask.shape != shape or not SMALL_SHARE <= share <= LARGE_SHARE:

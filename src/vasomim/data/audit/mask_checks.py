@@ -27,8 +27,8 @@ def pairing_findings(
     home: AuditSet, frames: Sequence[AuditFrame], masks: Mapping[str, Sequence[Path]]
 ) -> list[Finding]:
     """Frames without mask, masks without frame, and several masks for one frame of a set with a folder of masks."""
-    stems = {_stem(frame) for frame in frames}
-    bare = [frame.name for frame in frames if _stem(frame) not in masks]
+    stems = {frame.stem for frame in frames}
+    bare = [frame.name for frame in frames if frame.stem not in masks]
     orphans = [home.show(path) for stem, paths in masks.items() if stem not in stems for path in paths]
     doubled = {stem: paths for stem, paths in masks.items() if len(paths) > 1}
     found = [finding("missing_mask", bare, f"{len(bare)} of {len(frames)} frames have no mask")] if bare else []
@@ -95,7 +95,3 @@ def _placement(frame: AuditFrame, mask: MaskLook) -> list[Finding]:
 def _listed(kind: str, members: Sequence[Labelled], text: str) -> list[Finding]:
     names = [frame.name for frame, _, _ in members]
     return [finding(kind, names, f"{len(names)} {text}")] if names else []
-
-
-def _stem(frame: AuditFrame) -> str:
-    return Path(frame.key).with_suffix("").as_posix()

@@ -47,11 +47,11 @@ def kept_frames(frames: Sequence[AuditFrame], copies: Copies, sizes: Sequence[in
 
 
 def lists_of_kept(frames: Sequence[AuditFrame], kept: Sequence[int]) -> dict[Path, list[Path]]:
-    """The kept files by audited folder, as `frame_list_text` takes them."""
-    by_root: dict[Path, list[Path]] = {}
+    """Files that hold kept frames by audited folder, as `frame_list_text` takes them."""
+    by_root: dict[Path, dict[Path, None]] = {}
     for index in kept:
-        by_root.setdefault(frames[index].root, []).append(frames[index].path)
-    return by_root
+        by_root.setdefault(frames[index].root, {})[frames[index].path] = None
+    return {root: list(paths) for root, paths in by_root.items()}
 
 
 def _copies(kind: str, verb: str, frames: Sequence[AuditFrame], group: Sequence[int]) -> Finding:

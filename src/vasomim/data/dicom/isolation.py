@@ -1,0 +1,115 @@
+"""GDCM in a process of its own: on damaged JPEG lossless and JPEG-LS it ends the process it runs in.
+
+One child for each process that needs one, started at the first such frame (a third of a second), and gone with it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from vasomim.data.dicom.child import receive, send
+from vasomim.data.dicom.elements import BadElement
+
+PATIENCE = 60.0
+"""Seconds a frame may take; a sound one takes a hundredth."""
+_DAMAGED = "a frame cannot be decoded ({}): damaged; copy the file again"
+
+
+@dataclass
+class _Slot:
+    """The child of this process, if it has one."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    process: subprocess.Popen[bytes] | None = None
+    owner: int = 0
+    """Who started it: after a fork the child belongs to the other process."""
+    foreign: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    """Children of the process that this one was forked from, kept so that nobody takes them for lost."""
+
+
+_slot = _Slot()
+
+
+def decode_isolated(plugin: str, content: bytes, transfer_syntax: str, options: Mapping[str, Any]) -> npt.NDArray[Any]:
+    """As `calling.call_decoder`, in the child; one frame at a time.
+
+    Raises:
+        BadElement: the frame is damaged, whatever it did to the child.
+    """
+    question = {"plugin": plugin, "syntax": transfer_syntax, "options": dict(options)}
+    with _slot.lock:
+        answer = _ask(_child(), question, content)
+        if answer is None:  # once more: the child may have been ended by somebody else
+            _end()
+            answer = _ask(_child(), question, content)
+        if answer is None:
+            _end()
+            raise BadElement(_DAMAGED.format("the decoder broke down"))
+    head, body = answer
+    if "error" in head:
+        raise BadElement(_DAMAGED.format(head["error"]))
+    shape, dtype = tuple(int(side) for side in head["shape"]), np.dtype(head["dtype"])
+    if prod(shape) * dtype.itemsize != len(body):
+        raise BadElement(_DAMAGED.format("wrong size"))
+    return np.frombuffer(body, dtype).reshape(shape)
+
+
+def child_pid() -> int | None:
+    """Process id of the child, for measurements; None where there is none."""
+    return _slot.process.pid if _slot.process is not None and _slot.owner == os.getpid() else None
+
+
+def _child() -> subprocess.Popen[bytes]:
+    process = _slot.process
+    if process is None or _slot.owner != os.getpid() or process.poll() is not None:
+        if process is not None and _slot.owner != os.getpid():
+            _slot.foreign.append(process)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vasomim.data.dicom.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # GDCM prints lines of its own
+            env=environment,
+        )
+        _slot.process, _slot.owner = process, os.getpid()
+    return process
+
+
+def _ask(process: subprocess.Popen[bytes], head: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes] | None:
+    watch = threading.Timer(PATIENCE, process.kill)
+    watch.daemon = True
+    watch.start()
+    try:
+        send(cast(BinaryIO, process.stdin), head, content)
+        return receive(cast(BinaryIO, process.stdout))
+    except (OSError, ValueError, KeyError):  # the pipe broke, or what came back is no message
+        return None
+    finally:
+        watch.cancel()
+
+
+@atexit.register
+def _end() -> None:
+    """End the child, if it is ours."""
+    process = _slot.process
+    if process is None or _slot.owner != os.getpid():
+        return
+    _slot.process = None
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):  # what was not yet written to a dead child
+            cast(BinaryIO, pipe).close()
