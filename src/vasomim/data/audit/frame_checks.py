@@ -110,8 +110,10 @@ def _colour(seen: Sequence[Seen]) -> Iterator[Finding]:
 
 
 def _odd_ones(seen: Sequence[Seen]) -> Iterator[Finding]:
-    yield from _unlike("odd_size", seen, lambda look: f"{look.shape[1]} x {look.shape[0]} px")
-    yield from _unlike("odd_bit_depth", [item for item in seen if _shows_something(item[1])], _depth)
+    """Among pictures alone: runs of DICOM differ by nature, and say themselves how many bits they have."""
+    pictures = [(frame, look) for frame, look in seen if frame.record.frame is None]
+    yield from _unlike("odd_size", pictures, lambda look: f"{look.shape[1]} x {look.shape[0]} px")
+    yield from _unlike("odd_bit_depth", [item for item in pictures if _shows_something(item[1])], _depth)
 
 
 def _depth(look: Look) -> str:
