@@ -23,8 +23,7 @@ from pathlib import Path
 
 ROWS = Path("results/main_table")
 METHODS = {"scratch": None, "vasomim": "pretrain_laptop", "mae": "mae_laptop"}
-CELLS = [(method, labels, seed) for method in METHODS for labels, seed in (("0.1", 0), ("0.1", 1), ("1.0", 0))]
-
+CELLS = [(method, labels, seed) for labels, seed in (("0.1", 0), ("0.1", 1), ("1.0", 0)) for method in METHODS]
 
 VALIDATED = ("val/reconstruction", "val/consistency", "val/probe_r2")
 

@@ -1,17 +1,22 @@
-"""`vasomim predict`: frames in, masks out."""
+"""`vasomim predict`: frames and DICOM runs in, masks out."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 from vasomim.commands.console import print_result, progress_bar, say, warn
 from vasomim.config import PredictConfig
 from vasomim.data.open import open_frames
+from vasomim.data.samples import FrameDataset, subset
 from vasomim.errors import MisuseError
-from vasomim.inference.files import outside, predict_files
+from vasomim.inference.files import PredictionSummary, combine, open_folder, outside, predict_into
 from vasomim.inference.predictor import Predictor
+from vasomim.inference.writers import Parts, PredictionFolder
+from vasomim.types import Record
 
 
 def run(config: PredictConfig, *, json: bool = False, verbose: bool = False) -> int:
-    """Write OUT/masks/ and more, OUT/predictions.json; 1 where a frame could not be used."""
+    """Write OUT/masks/ and more, OUT/runs/ of DICOM files, OUT/predictions.json; 1 where a file could not be used."""
     weights = _check(config)
     frames = outside(open_frames(config.inputs, config.dicom.frames, subtract=config.dicom.subtract), config.out)
     predictor = Predictor.from_pretrained(
@@ -20,18 +25,17 @@ def run(config: PredictConfig, *, json: bool = False, verbose: bool = False) -> 
     if verbose:
         how = ", ".join(f"{name} {value}" for name, value in predictor.settings().items())
         say(f"{predictor.name} on {predictor.device} in {str(predictor.dtype).removeprefix('torch.')}: {how}")
+    parts = Parts(overlays=config.overlays, probability=config.probability)
+    settings = {
+        "smoothing": config.smoothing,
+        "subtract": config.dicom.subtract,
+        "keep_identity": config.keep_identity,
+    }
+    folder = open_folder(predictor, config.out, parts, settings)
     with progress_bar("predicting", len(frames)) as step:
-        summary = predict_files(
-            predictor,
-            frames,
-            config.out,
-            overlays=config.overlays,
-            probability=config.probability,
-            progress=lambda: step(1),
-            warn=warn,
-        )
+        summary = _predict(predictor, frames, folder, config, step)
     if summary.failures:
-        warn(f"{len(summary.failures)} of {summary.frames} frames could not be used; the others are done")
+        warn(f"{len(summary.failures)} file(s) could not be used; the others are done")
     result = {
         "out": str(config.out),
         "weights": predictor.name,
@@ -47,10 +51,43 @@ def run(config: PredictConfig, *, json: bool = False, verbose: bool = False) -> 
     return 1 if summary.failures else 0
 
 
+def _predict(
+    predictor: Predictor,
+    frames: FrameDataset,
+    folder: PredictionFolder,
+    config: PredictConfig,
+    step: Callable[[int], object],
+) -> PredictionSummary:
+    """Pictures one by one, DICOM files run by run."""
+    pictures = [k for k, record in enumerate(frames.records) if record.frame is None]
+    summary = predict_into(predictor, subset(frames, pictures), folder, progress=lambda: step(1), warn=warn)
+    records = [record for record in frames.records if record.frame is not None]
+    return combine(summary, _predict_runs(predictor, records, folder, config, step)) if records else summary
+
+
+def _predict_runs(
+    predictor: Predictor,
+    records: Sequence[Record],
+    folder: PredictionFolder,
+    config: PredictConfig,
+    step: Callable[[int], object],
+) -> PredictionSummary:
+    # pydicom is optional; whoever has DICOM frames has it.
+    from vasomim.inference.run_outputs import RunParts
+    from vasomim.inference.runs import RunOptions, group_runs, predict_runs
+
+    options = RunOptions(
+        parts=RunParts(dicom=config.dicom_objects, movie=config.movie),
+        smoothing=config.smoothing,
+        keep_identity=config.keep_identity,
+    )
+    return predict_runs(predictor, group_runs(records), folder, options, progress=step, warn=warn)
+
+
 def _check(config: PredictConfig) -> str:
     """The weights, once it is clear that inputs and weights are given."""
     if not config.inputs:
-        raise MisuseError("got no input; name frames or folders of frames")
+        raise MisuseError("got no input; name frames, DICOM files or folders of them")
     if config.weights is None:
         raise MisuseError("got no weights; give --weights and a run folder of `vasomim finetune`")
     missing = [str(path) for path in config.inputs if not path.exists()]

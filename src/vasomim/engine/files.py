@@ -1,4 +1,4 @@
-"""Text files that are whole or absent."""
+"""Files that are whole or absent."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         VasomimError: it cannot be written, for example because the disk is full; what was there is untouched.
     """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write any file in one step; as `write_text`."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with beside.open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with beside.open("wb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(path)

@@ -6,11 +6,12 @@ import contextlib
 import dataclasses
 import hashlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from vasomim.data.frames import frame_hash
 from vasomim.data.samples import FrameDataset, subset
@@ -30,17 +31,35 @@ class PredictionSummary:
     """How a call ended."""
 
     frames: int
-    """Frames asked for."""
+    """Frames asked for; a file that cannot be read counts as one."""
     predicted: int
     """Frames predicted by this call."""
     skipped: int
     """Frames that an earlier call had done."""
     failures: tuple[str, ...]
-    """One line a frame that could not be used."""
+    """One line a frame, or DICOM file, that could not be used."""
     vessel_share: float | None
     """Mean share of vessel pixels over all frames that are done, None where there is none."""
     seconds: float | None
     """Mean seconds a frame predicted by this call took, reading and writing aside."""
+
+
+def combine(first: PredictionSummary, second: PredictionSummary) -> PredictionSummary:
+    """The summary of both together."""
+
+    def mean(one: float | None, other: float | None, weights: tuple[int, int]) -> float | None:
+        pairs = [(value, weight) for value, weight in zip((one, other), weights, strict=True) if value is not None]
+        return sum(value * weight for value, weight in pairs) / sum(weight for _, weight in pairs) if pairs else None
+
+    done = first.predicted + first.skipped, second.predicted + second.skipped
+    return PredictionSummary(
+        first.frames + second.frames,
+        first.predicted + second.predicted,
+        first.skipped + second.skipped,
+        first.failures + second.failures,
+        mean(first.vessel_share, second.vessel_share, done),
+        mean(first.seconds, second.seconds, (first.predicted, second.predicted)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +144,44 @@ def predict_files(
         Interrupted: stopped by Ctrl-C; what is written stays.
     """
     _check_ids(dataset)
-    identity = {"weights": {"name": predictor.name, "hash": predictor.fingerprint()}, "settings": predictor.settings()}
-    folder = PredictionFolder(out, identity, Parts(overlays=overlays, probability=probability))
+    folder = open_folder(predictor, out, Parts(overlays=overlays, probability=probability))
+    return predict_into(predictor, dataset, folder, progress=progress, warn=warn)
+
+
+def open_folder(
+    predictor: Predictor, out: Path, parts: Parts, settings: Mapping[str, Any] = MappingProxyType({})
+) -> PredictionFolder:
+    """A folder for the predictions of these weights and settings, new or gone on with.
+
+    Args:
+        predictor: what segments.
+        out: the folder.
+        parts: what is written for each frame.
+        settings: what the result depends on beside the predictor's settings.
+
+    Raises:
+        MisuseError: `out` holds something else, or predictions of other weights or settings.
+        VasomimError: nothing can be written there.
+    """
+    identity = {
+        "weights": {"name": predictor.name, "hash": predictor.fingerprint()},
+        "settings": {**predictor.settings(), **settings},
+    }
+    folder = PredictionFolder(out, identity, parts)
     folder.save()
+    return folder
+
+
+def predict_into(
+    predictor: Predictor,
+    dataset: FrameDataset,
+    folder: PredictionFolder,
+    *,
+    progress: Callable[[], object] = lambda: None,
+    warn: Callable[[str], object] = lambda _: None,
+) -> PredictionSummary:
+    """As `predict_files`, into a folder that is open already."""
+    _check_ids(dataset)
     tally = _Tally()
     try:
         for item in _finished(predictor, dataset, folder):
@@ -160,14 +214,14 @@ def _finished(predictor: Predictor, dataset: FrameDataset, folder: PredictionFol
     """Every frame once: written, found done, or with its error."""
     ahead = 2 * predictor.batch_size + _THREADS
     with ThreadPoolExecutor(_THREADS) as pool:
-        read = _ordered(pool, lambda index: _read(dataset, index, folder), range(len(dataset)), ahead)
-        yield from _ordered(pool, lambda item: _write(item, folder), _predicted(predictor, read), ahead)
+        read = ordered(pool, lambda index: _read(dataset, index, folder), range(len(dataset)), ahead)
+        yield from ordered(pool, lambda item: _write(item, folder), _predicted(predictor, read), ahead)
 
 
-def _ordered(
+def ordered(
     pool: ThreadPoolExecutor, function: Callable[[Given], Made], given: Iterable[Given], ahead: int
 ) -> Iterator[Made]:
-    """`map` in threads, in order, at most `ahead` calls in advance."""
+    """`map` in threads, in order, at most `ahead` calls in advance, so that memory does not grow with their number."""
     futures: deque[Future[Made]] = deque()
     source = iter(given)
     try:
@@ -189,7 +243,7 @@ def _read(dataset: FrameDataset, index: int, folder: PredictionFolder) -> _Item:
             image = dataset[index].image
             source = frame_hash(image)
             return _Item(record, source, None if folder.is_done(record.id, source) else image)
-        source = _hash_file(record.path)
+        source = hash_file(record.path)
         if folder.is_done(record.id, source):
             return _Item(record, source)
         return _Item(record, source, dataset[index].image)
@@ -202,9 +256,15 @@ def _travelling_name(record: Record) -> str:
     return record.path.name if record.frame is None else record.id
 
 
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """Hash of a file's content, 32 hexadecimal digits.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     try:
-        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; check that it is there and readable") from error
 

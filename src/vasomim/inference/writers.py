@@ -1,4 +1,4 @@
-"""The folder of a prediction: pictures by frame id, and predictions.json, which says what made them."""
+"""The folder of a prediction: pictures by frame id, runs, and predictions.json, which says what made them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,26 @@ class Parts:
     overlays: bool = True
     probability: bool = True
 
+    @property
+    def kinds(self) -> list[str]:
+        """Names of the folders that are written."""
+        asked = {"masks": True, "overlays": self.overlays, "probability": self.probability}
+        return [kind for kind, wanted in asked.items() if wanted]
+
+
+def write_pictures(root: Path, frame_id: str, image: FloatImage, prediction: Prediction, parts: Parts) -> None:
+    """Write the pictures of one frame below `root`; safe to call from several threads.
+
+    Raises:
+        DataError: they cannot be written, for example because the disk is full.
+    """
+    if parts.overlays:
+        write_png(root / "overlays" / f"{frame_id}.png", overlay(image, prediction.mask))
+    if parts.probability:
+        values = np.rint(prediction.probability * 65535).astype(np.uint16)
+        write_png(root / "probability" / f"{frame_id}.png", values)
+    write_png(root / "masks" / f"{frame_id}.png", prediction.mask)
+
 
 class PredictionFolder:
     """OUT/masks/, OUT/overlays/, OUT/probability/ and OUT/predictions.json. Each file appears whole or not at all."""
@@ -49,6 +69,7 @@ class PredictionFolder:
         self.parts = parts
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         self.frames: dict[str, dict[str, Any]] = {}
+        self.runs: dict[str, dict[str, Any]] = {}
         self.failures: dict[str, str] = {}
         self._saved = time.monotonic()
         self._adopt()
@@ -66,7 +87,7 @@ class PredictionFolder:
         Raises:
             DataError: the id would lead out of the folder.
         """
-        files = [self.file(kind, frame_id) for kind in self._kinds()]
+        files = [self.file(kind, frame_id) for kind in self.parts.kinds]
         known = self.frames.get(frame_id)
         return known is not None and known["source"] == source and all(file.is_file() for file in files)
 
@@ -74,14 +95,10 @@ class PredictionFolder:
         """Write the pictures of one frame; safe to call from several threads.
 
         Raises:
-            DataError: they cannot be written, for example because the disk is full.
+            DataError: they cannot be written, or the id would lead out of the folder.
         """
-        if self.parts.overlays:
-            write_png(self.file("overlays", frame_id), overlay(image, prediction.mask))
-        if self.parts.probability:
-            values = np.rint(prediction.probability * 65535).astype(np.uint16)
-            write_png(self.file("probability", frame_id), values)
-        write_png(self.file("masks", frame_id), prediction.mask)
+        self.file("masks", frame_id)
+        write_pictures(self.path, frame_id, image, prediction, self.parts)
 
     def note(self, frame_id: str, source: str, prediction: Prediction) -> None:
         """Remember a written frame."""
@@ -98,9 +115,20 @@ class PredictionFolder:
         if time.monotonic() - self._saved > _SAVE_EVERY:
             self.save()
 
+    def note_run(self, name: str, entry: dict[str, Any]) -> None:
+        """Remember a run that is written, at once: it took a while.
+
+        Raises:
+            VasomimError: predictions.json cannot be written.
+        """
+        self.failures.pop(name, None)
+        self.runs[name] = entry
+        self.save()
+
     def note_failure(self, frame_id: str, message: str) -> None:
-        """Remember a frame that could not be used; what an earlier file of that name gave is forgotten."""
+        """Remember a frame or run that could not be used; what an earlier file of that name gave is forgotten."""
         self.frames.pop(frame_id, None)
+        self.runs.pop(frame_id, None)
         self.failures[frame_id] = message
 
     def mean_vessel_share(self, frame_ids: Iterable[str]) -> float | None:
@@ -118,14 +146,11 @@ class PredictionFolder:
             "format_version": FORMAT_VERSION,
             **self.identity,
             "frames": dict(sorted(self.frames.items())),
+            **({"runs": dict(sorted(self.runs.items()))} if self.runs else {}),
             "failures": dict(sorted(self.failures.items())),
         }
         write_text(self.path / SUMMARY, json.dumps(content, indent=1) + "\n")
         self._saved = time.monotonic()
-
-    def _kinds(self) -> list[str]:
-        asked = {"masks": True, "overlays": self.parts.overlays, "probability": self.parts.probability}
-        return [kind for kind, wanted in asked.items() if wanted]
 
     def _adopt(self) -> None:
         """Take over what an earlier call left, or refuse."""
@@ -137,7 +162,7 @@ class PredictionFolder:
         try:
             known = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
             identity = {name: known[name] for name in self.identity}
-            frames = dict(known["frames"])
+            frames, runs = dict(known["frames"]), dict(known.get("runs", {}))
         except (OSError, ValueError, KeyError, TypeError):
             raise MisuseError(
                 f"{self.path} is not empty and holds no predictions to go on with (no valid {SUMMARY} beside "
@@ -148,7 +173,7 @@ class PredictionFolder:
                 f"{self.path} holds predictions of other weights or settings: {_differences(identity, self.identity)}; "
                 "choose another --out, or delete the folder to start again"
             )
-        self.frames = frames
+        self.frames, self.runs = frames, runs
 
 
 def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:

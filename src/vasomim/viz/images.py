@@ -61,8 +61,14 @@ def overlay(
     """
     picture = to_rgb(image)
     _check_same_size(picture, mask)
+    inside, outline = mask_parts(mask)
+    return _blend(_blend(picture, inside, color, alpha), outline, color, max(alpha, 0.85))
+
+
+def mask_parts(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """The inner pixels of a mask (H, W) and its outermost ones, which touch the background at a side."""
     inside = cv2.erode(mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))) > 0
-    return _blend(_blend(picture, inside, color, alpha), mask & ~inside, color, max(alpha, 0.85))
+    return inside, mask & ~inside
 
 
 def error_map(

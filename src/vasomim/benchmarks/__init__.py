@@ -1,0 +1,1 @@
+"""What is measured, and the plain references it is measured against."""
