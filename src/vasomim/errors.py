@@ -8,6 +8,8 @@ class VasomimError(Exception):
     """Something failed that a person can mend; the message says how."""
 
     exit_code = 1
+    told = False
+    """Whether another process of the same run says it; this one then ends without a word."""
 
 
 class MisuseError(VasomimError, ValueError):

@@ -45,6 +45,8 @@ class Record:
     """Take the frame less its mask, where its file recommends that."""
     name: str = ""
     """What messages call the file where its path may name a patient; see `shown`."""
+    digest: str | None = None
+    """Hash of the frame's pixels (`vasomim.data.frames.frame_hash`) where it is known without reading them."""
 
     @property
     def shown(self) -> str:
@@ -77,6 +79,11 @@ class Prediction:
     mask: BoolImage
     """(H, W) bool: probability >= meta["threshold"]."""
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+def view_key(view: int) -> str:
+    """Name of a view of a frame in a batch: `image`, `view1`, `view2`, ..."""
+    return f"view{view}" if view else "image"
 
 
 @dataclass(frozen=True, slots=True)

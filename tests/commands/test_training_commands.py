@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from vasomim.commands import finetune, pretrain, segmentor
+from vasomim.commands import finetune, prepare, pretrain, segmentor
 from vasomim.config import (
     CropConfig,
     FinetuneConfig,
     MaskingConfig,
     OptimConfig,
+    PrepareConfig,
     PretrainConfig,
     RunConfig,
     SegmentorConfig,
@@ -187,3 +188,44 @@ def test_pretrain__takes_a_decoder_of_another_size(frames: Path, guide: Path, tm
     assert pretrain.run(dataclasses.replace(config, optim=dataclasses.replace(FEW, steps=1))) == 0
     model, _ = load_pretrained(tmp_path / "out" / "export_mae")
     assert len(model.decoder_blocks) == 3  # type: ignore[arg-type]
+
+
+def test_training__from_a_pack_is_training_from_its_folder(frames: Path, guide: Path, tmp_path: Path) -> None:
+    pack = tmp_path / "pack"
+    packing = PrepareConfig(inputs=(frames,), out=pack, extraction="default", labels=True, workers=1)
+    assert prepare.run(packing) == 0
+    both = pretraining(frames, guide, tmp_path / "a"), pretraining(frames, guide, tmp_path / "b", inputs=(pack,))
+    for config in (both[0], dataclasses.replace(both[1], vessels=None)):
+        assert pretrain.run(config) == 0
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+    tuned = finetuning(frames, tmp_path / "c"), finetuning(frames, tmp_path / "d", inputs=(pack,))
+    for config in tuned:
+        assert finetune.run(config) == 0
+    for first, second in (("a", "b"), ("c", "d")):
+        weights = read_state_dict(tmp_path / first), read_state_dict(tmp_path / second)
+        assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_segmentor__extracts_from_a_pack_without_vessels(frames: Path, guide: Path, tmp_path: Path) -> None:
+    assert prepare.run(PrepareConfig(inputs=(frames / "images",), out=tmp_path / "pack", workers=1)) == 0
+    config = SegmentorConfig(
+        inputs=(tmp_path / "pack",), out=tmp_path / "run", model="unext_test", img_size=SIZE, optim=FEW, run=RUN
+    )
+    assert segmentor.run(dataclasses.replace(config, holdout=0.25)) == 0
+    assert losses(tmp_path / "run") == losses(guide)
+    masks = [sorted((run / "vessels" / "masks").rglob("*.png")) for run in (tmp_path / "run", guide)]
+    assert [path.read_bytes() for path in masks[0]] == [path.read_bytes() for path in masks[1]]
+
+
+def test_pretrain__crops_made_in_batches_are_the_same_crops(frames: Path, guide: Path, tmp_path: Path) -> None:
+    pack, batch = tmp_path / "pack", dataclasses.replace(RUN, augment="batch")
+    packing = PrepareConfig(inputs=(frames / "images",), out=pack, vessels=guide / "vessels", workers=1)
+    assert prepare.run(packing) == 0
+    base = pretraining(frames, guide, tmp_path / "a", inputs=(pack,), vessels=None)
+    assert pretrain.run(base) == 0
+    assert pretrain.run(dataclasses.replace(base, out=tmp_path / "b", run=batch)) == 0
+    pairs = [(a, b) for a, b in zip(losses(tmp_path / "a"), losses(tmp_path / "b"), strict=True) if a[1] is not None]
+    assert len(pairs) == 4
+    assert all(a[0] == b[0] and a[1] == pytest.approx(b[1], rel=1e-3) for a, b in pairs)
+    with pytest.raises(MisuseError, match="need one pack with frames of one size"):
+        pretrain.run(pretraining(frames, guide, tmp_path / "c", run=batch))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from vasomim.data.augment import CenterResize, JointCrop, Window, native_window, resized_window, richest
+from vasomim.data.augment import CenterResize, JointCrop
+from vasomim.data.poses import Window, native_window, resized_window, richest
 from vasomim.types import Record, Sample
 
 RECORD = Record("a", Path("a.png"))

@@ -215,7 +215,7 @@ def test_extract_folder__names_a_dead_worker(records, tmp_path, monkeypatch):
         extract_folder(records, tmp_path / "out", workers=2)
 
 
-def _die(_job: object) -> None:
+def _die(*_: object) -> None:
     os._exit(3)
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import pytest
@@ -34,3 +40,54 @@ def test_map_in_processes__takes_only_a_few_jobs_ahead() -> None:
     assert next(results)[0] == 0
     assert len(taken) <= 9
     results.close()  # type: ignore[attr-defined]
+
+
+def shifted(offset: list[int], value: int) -> int:
+    """Runs in a worker, with what is shared and a job."""
+    return offset[0] + value
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_map_in_processes__sends_what_is_shared(workers: int) -> None:
+    assert list(map_in_processes(shifted, range(5), workers, shared=([100],))) == list(range(100, 105))
+
+
+def linger(folder: str, job: int) -> None:
+    """Runs in a worker: says which process it is, and works on."""
+    (Path(folder) / f"{job}.pid").write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def wait_until(true: object, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_map_in_processes__workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    script = (
+        "from test_pool import *\n"
+        "if __name__ == '__main__':\n"
+        f"    list(map_in_processes(linger, range(2), 2, shared=({str(tmp_path)!r},)))\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    place = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    parent = subprocess.Popen([sys.executable, tmp_path / "script.py"], env={**os.environ, "PYTHONPATH": place})
+    try:
+        wait_until(lambda: all((tmp_path / f"{job}.pid").is_file() for job in range(2)))
+        time.sleep(0.1)
+        pids = [int(path.read_text()) for path in tmp_path.glob("*.pid")]
+        assert all(map(is_alive, pids))
+    finally:
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    wait_until(lambda: not any(map(is_alive, pids)), 20)

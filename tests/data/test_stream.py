@@ -4,6 +4,8 @@ import itertools
 import os
 import pickle
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +178,54 @@ def test_sample_stream__can_be_sent_to_a_spawned_worker(masked_folder: Path) -> 
 def test_make_loader__long_streams_cost_no_memory() -> None:
     loader = make_loader(stream(length=10**12), 8, start=10**11)
     assert next(iter(loader))["index"].shape == (8,)
+
+
+VIEWS = (JointCrop(16, rotation=20, intensity=0.5), JointCrop(8, scale=(0.1, 0.4)), JointCrop(8, scale=(0.1, 0.4)))
+
+
+def views_of(count: int = 7, length: int = 40, number: int = 3) -> SampleStream:
+    return SampleStream(memory(count), CROP, seed=3, length=length, views=VIEWS[:number])
+
+
+def test_sample_stream__views_come_beside_the_crop_and_leave_it_as_it_is() -> None:
+    plain, several = stream()[5], views_of()[5]
+    assert {name: tuple(value.shape) for name, value in several.items() if name.startswith("view")} == {
+        "view1": (1, 16, 16),
+        "view2": (1, 8, 8),
+        "view3": (1, 8, 8),
+    }
+    assert equal({name: several[name] for name in plain}, plain)
+
+
+def test_sample_stream__each_view_is_drawn_on_its_own() -> None:
+    several = views_of()[5]
+    assert not torch.equal(several["image"], several["view1"])
+    assert not torch.equal(several["view2"], several["view3"]), "the same transform, another draw"
+    fewer = views_of(number=2)[5]
+    assert equal(fewer, {name: several[name] for name in fewer}), "a view does not depend on those after it"
+    assert not torch.equal(views_of()[12]["view1"], several["view1"])
+
+
+def test_make_loader__views_are_the_same_for_any_number_of_workers_and_any_start() -> None:
+    whole = list(make_loader(views_of(length=24), 4))
+    assert same(list(make_loader(views_of(length=24), 4, num_workers=2)), whole)
+    assert same(list(make_loader(views_of(length=24), 4, start=3)), whole[3:])
+
+
+LEAK = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from data_tools import memory
+from vasomim.data.augment import JointCrop
+from vasomim.data.stream import SampleStream, make_loader
+
+batches = iter(make_loader(SampleStream(memory(4), JointCrop(16), 0, 40), 4, num_workers=1))
+next(batches)
+print("leaving")
+"""
+
+
+def test_make_loader__workers_still_at_work_do_not_keep_the_process_from_ending() -> None:
+    command = [sys.executable, "-c", LEAK, str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "leaving\n"), done.stderr

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vasomim.engine.fabric import build_fabric
 from vasomim.engine.loop import FitResult, FitSettings, fit
 from vasomim.engine.optim import build_optimizer, parameter_groups
+from vasomim.engine.processes import first_alone
 from vasomim.engine.runs import RunFolder
 from vasomim.engine.schedules import cosine_schedule
 from vasomim.errors import Interrupted
@@ -73,7 +74,9 @@ def train(
     optimizer = build_optimizer(parameter_groups(task, 0.05), lr=1e-2)
     schedule = cosine_schedule(settings.total_steps, 2, 1e-2)
     fabric = kwargs.pop("fabric", None) or build_fabric("cpu", "fp32")
-    with RunFolder.open(folder, "lr: 0.01\n", "pretrain", {"seed": settings.seed}) as run:
+    with first_alone(fabric):
+        run = RunFolder.open(folder, "lr: 0.01\n", "pretrain", {"seed": settings.seed}, writer=fabric.is_global_zero)
+    with run:
         result = fit(fabric, task, optimizer, schedule, make_batches, run, settings, **kwargs)
         metrics = [{k: v for k, v in line.items() if k not in TIMING} for line in run.metrics()]
     return Trained(result, task, metrics, {k: v.clone() for k, v in task.state_dict().items()})

@@ -79,9 +79,31 @@ def test_resize_kernel__keeps_the_response_to_smooth_patches(size):
     assert_close(resized.sum((2, 3)), kernel.sum((2, 3)), rtol=0.05, atol=0.5)
 
 
-def test_resize_kernel__constant_patch_is_exact():
-    kernel = torch.full((1, 1, 16, 16), 0.5)
-    assert_close(resize_kernel(kernel, 8), torch.full((1, 1, 8, 8), 2.0))
+@pytest.mark.parametrize(("old", "new"), [(16, 8), (16, 14), (14, 16), (8, 16), (16, 4)])
+def test_resize_kernel__constant_patches_give_the_same_token(old, new):
+    kernel = torch.randn(7, 2, old, old, generator=torch.Generator().manual_seed(0))
+    assert_close(resize_kernel(kernel, new).sum((2, 3)), kernel.sum((2, 3)), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(("old", "new"), [(8, 16), (14, 16), (16, 16)])
+def test_resize_kernel__an_enlarged_patch_gives_the_same_token(old, new):
+    generator = torch.Generator().manual_seed(0)
+    kernel, patch = torch.randn(7, 1, old, old, generator=generator), torch.rand(1, 1, old, old, generator=generator)
+    enlarged = torch.nn.functional.interpolate(patch, size=(new, new), mode="bicubic", antialias=True)
+    token = torch.nn.functional.conv2d(enlarged, resize_kernel(kernel, new))
+    assert_close(token, torch.nn.functional.conv2d(patch, kernel), rtol=1e-4, atol=1e-4)
+
+
+def test_resize_kernel__a_shrunken_patch_gives_nearly_the_same_token():
+    generator = torch.Generator().manual_seed(0)
+    kernel = torch.randn(64, 1, 16, 16, generator=generator)
+    patches = torch.rand(200, 1, 16, 16, generator=generator)
+    shrunken = torch.nn.functional.interpolate(patches, size=(8, 8), mode="bicubic", antialias=True)
+    token = torch.nn.functional.conv2d(shrunken, resize_kernel(kernel, 8)).flatten()
+    naive = torch.nn.functional.interpolate(kernel, size=(8, 8), mode="bicubic", antialias=True) * 4
+    wanted = torch.nn.functional.conv2d(patches, kernel).flatten()
+    error = (token - wanted).square().mean()
+    assert error < (torch.nn.functional.conv2d(shrunken, naive).flatten() - wanted).square().mean()
 
 
 def test_adapt_state__other_patch_and_image_size():

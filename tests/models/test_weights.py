@@ -1,24 +1,20 @@
-"""Weight files: what is saved comes back, whole or not at all; foreign and broken files get one clear line."""
+"""Our weights: what is saved comes back, whole or not at all; encoders from any file."""
 
-import argparse
 import json
-import os
-import pickle
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from vasomim.errors import CheckpointError, MisuseError
 from vasomim.models.registry import create_model
 from vasomim.models.weights import (
-    find_weights,
+    is_ours,
     load_encoder,
     load_pretrained,
     load_weights,
     read_config,
-    read_state_dict,
     save_pretrained,
 )
 
@@ -130,99 +126,6 @@ def test_save_pretrained__refuses_an_incomplete_config_before_writing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["a.pth", "a.pt", "a.safetensors", "a.bin"])
-def test_read_state_dict__formats_are_told_by_content_not_by_suffix(tmp_path, name):
-    state = create_model("vit_test", img_size=32).state_dict()
-    torch.save(state, tmp_path / name)
-    assert all(torch.equal(v, state[k]) for k, v in read_state_dict(tmp_path / name).items())
-    save_file(state, tmp_path / name)
-    assert set(read_state_dict(tmp_path / name)) == set(state)
-
-
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        lambda s: {"model": s, "epoch": 3, "args": argparse.Namespace(lr=0.1)},
-        lambda s: {"state_dict": s},
-        lambda s: {"model": {"state_dict": s}, "optimizer": {"param_groups": []}},
-        lambda s: {**s, "step": 7},
-    ],
-)
-def test_read_state_dict__unwraps_checkpoints(tmp_path, wrap):
-    state = create_model("vit_test", img_size=32).state_dict()
-    torch.save(wrap(state), tmp_path / "a.pth")
-    assert set(read_state_dict(tmp_path / "a.pth")) == set(state)
-
-
-class _Bomb:
-    def __reduce__(self):
-        return (os.mkdir, ("exploded",))
-
-
-def _broken(kind, folder):
-    file = folder / "weights.pth"
-    state = {"a": torch.zeros(1000)}
-    if kind == "empty":
-        file.touch()
-    elif kind == "html":
-        file.write_text("<!DOCTYPE html><html>Sign in</html>")
-    elif kind == "lfs":
-        file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
-    elif kind == "text":
-        file.write_text("these are no weights")
-    elif kind == "truncated pth":
-        torch.save(state, file)
-        file.write_bytes(file.read_bytes()[:-900])
-    elif kind == "truncated safetensors":
-        save_file(state, file)
-        file.write_bytes(file.read_bytes()[:-900])
-    elif kind == "safetensors header":
-        file.write_bytes((10**9).to_bytes(8, "little") + b'{"a": 1}')
-    elif kind == "pickle":
-        file.write_bytes(pickle.dumps({"a": _Bomb()}))
-    elif kind == "module":
-        torch.save(torch.nn.Linear(2, 2), file)
-    elif kind == "no tensors":
-        torch.save({"epoch": 3}, file)
-    elif kind == "list":
-        torch.save([torch.zeros(3)], file)
-    return file
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("empty", "is empty"),
-        ("html", "is a web page, not weights"),
-        ("lfs", "git lfs pull"),
-        ("text", "weights.pth is"),
-        ("truncated pth", "is corrupt or no weight file"),
-        ("truncated safetensors", "is corrupt or no weight file"),
-        ("safetensors header", "is corrupt or no weight file"),
-        ("pickle", "weights.pth is"),
-        ("module", "holds Python objects besides tensors, which we never run"),
-        ("no tensors", "holds no tensors by name"),
-        ("list", "holds no tensors by name"),
-    ],
-)
-def test_read_state_dict__broken_files_get_one_clear_line(tmp_path, monkeypatch, kind, message):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match=message) as caught:
-        read_state_dict(_broken(kind, tmp_path))
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "exploded").exists()
-
-
-def test_find_weights__says_what_is_missing(tmp_path):
-    with pytest.raises(MisuseError, match="does not exist; give a run folder"):
-        find_weights(tmp_path / "nothing")
-    with pytest.raises(CheckpointError, match=r"holds neither export/model.safetensors nor model.safetensors$"):
-        find_weights(tmp_path)
-    (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(CheckpointError, match="has not finished: resume it first"):
-        find_weights(tmp_path)
-
-
 def _edit(export, **changes):
     file = export / "export" / "config.json"
     config = json.loads(file.read_text()) | changes
@@ -323,3 +226,18 @@ def test_load_weights__changes_the_model_and_reports(tmp_path, export):
     assert "encoder.pos_embed" in report.resized
     with pytest.raises(MisuseError, match="does not exist"):
         load_weights(model, tmp_path / "none")
+
+
+def test_is_ours__other_libraries_write_a_config_of_that_name_too(tmp_path, export):
+    assert is_ours(export)
+    assert not is_ours(_saved(tmp_path / "a.pth"))
+    for theirs in ({"model_type": "vit"}, {"architecture": "vit_tiny_patch16_224"}, {"architectures": ["ViTModel"]}):
+        (tmp_path / "config.json").write_text(json.dumps(theirs))
+        assert not is_ours(tmp_path / "a.pth")
+        assert load_encoder(tmp_path / "a.pth", img_size=32).depth == 2
+
+
+def test_load_encoder__heads_of_a_hugging_face_config(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit", "num_attention_heads": 4}))
+    encoder = load_encoder(_saved(tmp_path / "model.safetensors"), img_size=32)
+    assert encoder.blocks[0].attn.num_heads == 4

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vasomim.errors import MisuseError
-from vasomim.ops.devices import computes_bf16_fast, resolve_device, resolve_precision
+from vasomim.ops.devices import computes_bf16_fast, free_memory, resolve_device, resolve_precision
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
@@ -70,3 +70,11 @@ def test_resolve_precision__refuses_fp16_on_a_cpu_and_unknown_ones():
     with pytest.raises(MisuseError, match="need auto, fp32, bf16, fp16"):
         resolve_precision("int8", CPU)
     assert resolve_precision("fp16", CUDA) == "fp16"
+
+
+def test_free_memory__asks_the_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (7, 9) if device == CUDA else None)
+    assert free_memory(CUDA) == 7
+    assert 0 <= free_memory(CPU) < 2**60
+    monkeypatch.setattr("os.sysconf", lambda _: (_ for _ in ()).throw(ValueError("unknown")))
+    assert free_memory(CPU) == 0

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from vasomim.ops.noise import counter_uniform
+from vasomim.ops.noise import counter_normal, counter_uniform
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -95,3 +95,17 @@ def test_counter_uniform__extremes_are_safe_for_logarithms():
 def test_counter_uniform__refuses_other_counters(epoch, index):
     with pytest.raises(ValueError, match="1-D int64 tensors of one length"):
         counter_uniform(0, epoch, index, 4)
+
+
+def test_counter_normal__is_normal_and_a_function_of_its_counters() -> None:
+    epoch, index = torch.zeros(40, dtype=torch.int64), torch.arange(40)
+    noise = counter_normal(3, epoch, index, 5001)
+    assert noise.shape == (40, 5001)
+    values = noise.flatten().double()
+    assert abs(values.mean()) < 0.01
+    assert abs(values.std() - 1) < 0.01
+    assert abs((values**4).mean() - 3) < 0.1
+    rows = noise[:, :2500].double()
+    assert (torch.corrcoef(rows) - torch.eye(40)).abs().max() < 0.12
+    assert torch.equal(counter_normal(3, epoch[:3], index[[7, 2, 9]], 5001), noise[[7, 2, 9]])
+    assert not torch.equal(counter_normal(4, epoch, index, 5001), noise)

@@ -1,9 +1,10 @@
 """Whole frames at another size: exact area averages."""
 
+import cv2
 import numpy as np
 import pytest
 
-from vasomim.ops.resize import resize_area, resize_mask
+from vasomim.ops.resize import average_area, nearest_index, resize_area, resize_mask
 
 
 def coverage(old: int, new: int) -> np.ndarray:
@@ -51,3 +52,30 @@ def test_resize__bad_input() -> None:
         resize_area(np.zeros((4, 4), np.float32), 0)
     with pytest.raises(ValueError, match="one \\(H, W\\) image"):
         resize_area(np.zeros((1, 4, 4), np.float32), 2)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"), [(64, 64, 32), (61, 97, 32), (40, 33, 32), (32, 32, 32), (7, 9, 1)]
+)
+def test_average_area__is_opencvs(height: int, width: int, size: int) -> None:
+    image = np.random.default_rng(0).random((height, width), np.float32)
+    expected = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(average_area(image, size), expected, atol=1e-6)
+    np.testing.assert_allclose(average_area(image[::-1, ::-1], size)[::-1, ::-1], expected, atol=1e-6)
+
+
+def test_average_area__keeps_the_mean_and_refuses_to_grow() -> None:
+    image = np.random.default_rng(1).random((53, 71), np.float32)
+    assert average_area(image, 20).mean() == pytest.approx(image.mean(), abs=1e-6)
+    with pytest.raises(ValueError, match="got 53 x 71 to 60"):
+        average_area(image, 60)
+
+
+def test_nearest_index__is_opencvs_but_for_ties() -> None:
+    for length in range(1, 60):
+        row = np.tile(np.arange(length, dtype=np.uint16), (length, 1))
+        for size in range(1, 60, 7):
+            expected = cv2.resize(row, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)[0]
+            is_tie = (2 * np.arange(size) + 1) * length % (2 * size) == 0
+            assert ((nearest_index(length, size) == expected) | is_tie).all()
+    assert nearest_index(4, 2).tolist() == [1, 3]

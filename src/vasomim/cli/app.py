@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _closed_pipe()
     except VasomimError as problem:
-        return _fail(str(problem), problem.exit_code, traced=verbose)
+        return problem.exit_code if problem.told else _fail(str(problem), problem.exit_code, traced=verbose)
     except OSError as problem:
         return _fail(_os_error(problem), FAILED, traced=verbose)
     except Exception as problem:

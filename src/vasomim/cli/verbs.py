@@ -8,12 +8,16 @@ from typing import Any
 
 from vasomim._version import __version__
 from vasomim.config import (
+    DatasetsConfig,
     DemoConfig,
+    DoctorConfig,
     EvaluateConfig,
     ExtractConfig,
     FinetuneConfig,
     InfoConfig,
+    InspectConfig,
     PredictConfig,
+    PrepareConfig,
     PretrainConfig,
     SegmentorConfig,
     SynthesizeConfig,
@@ -36,10 +40,12 @@ class Verb:
 VERBS: dict[str, Verb] = {
     "demo": Verb(DemoConfig, "vasomim.commands.demo", "the whole chain in a few minutes, on synthetic frames", False),
     "info": Verb(InfoConfig, "vasomim.commands.info", "versions, devices, models and recipes at hand", False),
+    "doctor": Verb(DoctorConfig, "vasomim.commands.doctor", "audit data before training, and say how to mend it"),
     "synthesize": Verb(
         SynthesizeConfig, "vasomim.commands.synthesize", "make synthetic angiograms with exact masks", False
     ),
     "extract": Verb(ExtractConfig, "vasomim.commands.extract", "extract vessels from frames without any label"),
+    "prepare": Verb(PrepareConfig, "vasomim.commands.prepare", "pack frames for fast reading or transport"),
     "segmentor": Verb(
         SegmentorConfig, "vasomim.commands.segmentor", "train the vessel segmentor that guides pre-training"
     ),
@@ -49,6 +55,8 @@ VERBS: dict[str, Verb] = {
     "finetune": Verb(FinetuneConfig, "vasomim.commands.finetune", "fine-tune for segmentation with few labels"),
     "evaluate": Verb(EvaluateConfig, "vasomim.commands.evaluate", "measure a segmenter or its masks against labels"),
     "predict": Verb(PredictConfig, "vasomim.commands.predict", "segment vessels in files or folders"),
+    "datasets": Verb(DatasetsConfig, "vasomim.commands.datasets", "list, fetch and verify public data sets", False),
+    "inspect": Verb(InspectConfig, "vasomim.commands.inspect", "say what weight files are; convert them for others"),
 }
 
 

@@ -19,7 +19,13 @@ def run(config: ExtractConfig, *, json: bool = False, verbose: bool = False) -> 
     frames = open_frames(config.inputs, config.dicom.frames, subtract=config.dicom.subtract)
     with progress_bar("extracting vessels", len(frames)) as step:
         summary = extract_folder(
-            frames.records, config.out, config.method, config.workers, config.vesselness, progress=lambda: step(1)
+            frames.records,
+            config.out,
+            config.method,
+            config.workers,
+            config.vesselness,
+            progress=lambda: step(1),
+            dataset=frames,
         )
     for line in summary.failures:
         warn(line)

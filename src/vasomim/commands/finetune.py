@@ -11,18 +11,27 @@ from torch import nn
 
 from vasomim import metrics
 from vasomim.build import build_finetuning
-from vasomim.commands.console import print_result, say
-from vasomim.commands.training import device_of, export_model, fingerprint, open_run, train
-from vasomim.config import FinetuneConfig
-from vasomim.data.open import open_labelled
-from vasomim.data.samples import FrameDataset, subset
+from vasomim.commands.console import print_result, say, warn
+from vasomim.commands.training import (
+    device_of,
+    export_model,
+    fingerprint,
+    open_run,
+    rasteriser_of,
+    train,
+    with_anatomy,
+)
+from vasomim.config import FinetuneConfig, idle_in_finetuning
+from vasomim.data.open import open_frames, open_labelled
+from vasomim.data.samples import FrameDataset, subset, vessels_as_labels
+from vasomim.data.sibling_vessels import open_vessels
 from vasomim.data.splits import label_subset, split_holdout
 from vasomim.data.statistics import pixel_statistics
 from vasomim.engine.report import write_report
 from vasomim.engine.runs import RunFolder
 from vasomim.errors import MisuseError
 from vasomim.inference.predictor import Predictor
-from vasomim.models.weights import find_weights, load_weights, read_config
+from vasomim.models.weights import is_ours, load_weights, read_config
 from vasomim.types import Progress
 from vasomim.viz.images import contact_sheet, error_map, overlay, to_rgb
 from vasomim.viz.pages import html_figure
@@ -41,8 +50,10 @@ class LabelledData:
 
 def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
     """Train on the chosen labels, export to OUT/export, write OUT/report.html."""
+    for line in idle_in_finetuning(config):
+        warn(line)
     torch.manual_seed(config.run.seed)
-    with open_run(config, "finetune") as folder:
+    with open_run(config, "finetune") as (fabric, folder):
         data = open_data(config, folder)
         task = build_finetuning(config, data.statistics)
         start_from(task.model, config, folder)
@@ -50,7 +61,9 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
         def validate(module: nn.Module, progress: Progress) -> Mapping[str, float]:  # noqa: ARG001
             return scores(predictor(task.model, config), data.val)
 
-        result = train(task, data.train, config, folder, validate if len(data.val) else None)
+        result = train(fabric, task, data.train, config, folder, validate if len(data.val) else None)
+        if not folder.writes:
+            return 0
         final = validate(task, Progress(result.step, result.step, 0, 1)) if len(data.val) else {}
         export_model(folder, task.model, {**facts(config), "held_out": dict(final)}, config)
         write_report(
@@ -62,7 +75,7 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
 
 def open_data(config: FinetuneConfig, folder: RunFolder) -> LabelledData:
     """Set validation frames aside (identical frames and patients together), then take the asked share of labels."""
-    labelled = open_labelled(config.inputs, rasteriser=config.rasteriser)
+    labelled = open_masks(config)
     if config.val:
         pool, val = labelled, open_labelled(config.val, rasteriser=config.rasteriser)
     else:
@@ -75,9 +88,16 @@ def open_data(config: FinetuneConfig, folder: RunFolder) -> LabelledData:
     return LabelledData(chosen, val, pretrained_statistics(config.init) or pixel_statistics(chosen))
 
 
+def open_masks(config: FinetuneConfig) -> FrameDataset:
+    """Frames with the masks to learn: labels, or vessels extracted from frames without any."""
+    if config.vessels is None:
+        return open_labelled(config.inputs, rasteriser=config.rasteriser)
+    return vessels_as_labels(with_anatomy(open_frames(config.inputs), open_vessels(config.vessels)))
+
+
 def pretrained_statistics(init: str) -> tuple[float, float] | None:
     """Mean and standard deviation that the encoder to start from was trained with; None where nothing says so."""
-    if init == "scratch" or not find_weights(init).with_name("config.json").is_file():
+    if init == "scratch" or not is_ours(init):
         return None
     facts = read_config(init)
     return (facts["mean"], facts["std"]) if "mean" in facts and "std" in facts else None
@@ -88,7 +108,8 @@ def start_from(model: nn.Module, config: FinetuneConfig, folder: RunFolder) -> N
     if config.init == "scratch":
         return
     table = load_weights(model, config.init).table()
-    (folder.path / "init.txt").write_text(table + "\n")
+    if folder.writes:
+        (folder.path / "init.txt").write_text(table + "\n")
     say(table)
 
 
@@ -102,7 +123,7 @@ def facts(config: FinetuneConfig) -> dict[str, object]:
         "threshold": 0.5,
         "labels": config.labels,
         "init": "scratch" if config.init == "scratch" else "pre-trained",
-        "rasteriser": config.rasteriser,
+        "rasteriser": rasteriser_of(config),
     }
 
 

@@ -23,15 +23,17 @@ VALIDATION_FRAMES = 100
 def run(config: SegmentorConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
     """Extract where needed, train, export to OUT/export, write OUT/report.html."""
     torch.manual_seed(config.run.seed)
-    with open_run(config, "segmentor") as folder:
-        data = open_unlabelled(config, folder)
+    with open_run(config, "segmentor") as (fabric, folder):
+        data = open_unlabelled(config, fabric, folder)
         task = build_segmentor(config, data.statistics)
         held = load_maps(data.held, config.img_size, VALIDATION_FRAMES)
 
         def validate(module: nn.Module, progress: Progress) -> Mapping[str, float]:  # noqa: ARG001
             return scores(task.model, held)
 
-        result = train(task, data.train, config, folder, validate if len(held) else None)
+        result = train(fabric, task, data.train, config, folder, validate if len(held) else None)
+        if not folder.writes:
+            return 0
         final = scores(task.model, held) if len(held) else {}
         export_model(
             folder,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import nn
 
 from vasomim.build import build_batches, build_crop, build_length, build_settings, build_trainer
 from vasomim.commands.cards import model_card
-from vasomim.commands.console import progress_bar, warn
+from vasomim.commands.console import only_listen, progress_bar, say, warn
 from vasomim.config import (
     FinetuneConfig,
     PretrainConfig,
@@ -23,13 +23,18 @@ from vasomim.config import (
     SegmentorConfig,
     dump_config,
 )
+from vasomim.data.augment import JointCrop
 from vasomim.data.extraction import VesselStore, extract_folder
 from vasomim.data.open import open_frames
+from vasomim.data.packed import common_settings
 from vasomim.data.samples import FrameDataset, subset, with_vessels
+from vasomim.data.sibling_vessels import SiblingVessels, open_vessels
 from vasomim.data.splits import split_holdout
 from vasomim.data.statistics import pixel_statistics
-from vasomim.engine.fabric import build_fabric
+from vasomim.engine.blocks import checkpoint_activations, compile_blocks
+from vasomim.engine.fabric import Fabric, build_fabric
 from vasomim.engine.loop import FitResult, fit
+from vasomim.engine.processes import check_shares, first_alone
 from vasomim.engine.runs import RunFolder
 from vasomim.errors import DataError, MisuseError
 from vasomim.models.weights import save_pretrained
@@ -50,13 +55,37 @@ class UnlabelledData:
 
 
 @contextmanager
-def open_run(config: TrainingConfig, verb: str) -> Iterator[RunFolder]:
-    """The run folder of `config`, new or to be continued."""
+def open_run(config: TrainingConfig, verb: str) -> Iterator[tuple[Fabric, RunFolder]]:
+    """The devices of a run and its folder, new or to be continued; of several processes the first one writes it."""
+    fabric = start_processes(config)
     facts = {"seed": config.run.seed, "device": config.run.device, "inputs": [str(path) for path in config.inputs]}
+    facts["processes"] = fabric.world_size
     if isinstance(config, FinetuneConfig):
-        facts["rasteriser"] = config.rasteriser
-    with RunFolder.open(config.out, dump_config(config), verb, facts, identity=identity(config)) as run:
-        yield run
+        facts["rasteriser"] = rasteriser_of(config)
+    with first_alone(fabric):
+        run = RunFolder.open(
+            config.out, dump_config(config), verb, facts, identity=identity(config), writer=fabric.is_global_zero
+        )
+    with run:
+        yield fabric, run
+
+
+def start_processes(config: TrainingConfig) -> Fabric:
+    """This process's place among those of the run; those but the first say nothing from now on."""
+    run = config.run
+    fabric = build_fabric(run.device, run.precision, run.devices, run.strategy)
+    if not fabric.is_global_zero:
+        only_listen()
+    if fabric.world_size == 1 and run.strategy != "auto":
+        warn(f"run.strategy={run.strategy} has no effect: there is one device")
+    with first_alone(fabric):
+        check_shares(config.optim.batch_size, config.optim.accumulate, fabric.world_size)
+    return fabric
+
+
+def rasteriser_of(config: FinetuneConfig) -> str:
+    """What made the masks that are learned: a rasteriser of polygons, or the extraction of vessels."""
+    return config.rasteriser if config.vessels is None else "extraction"
 
 
 def identity(config: TrainingConfig) -> str:
@@ -64,18 +93,9 @@ def identity(config: TrainingConfig) -> str:
     return dump_config(dataclasses.replace(config, out=Path(), run=RunConfig(seed=config.run.seed)))
 
 
-def open_unlabelled(config: SegmentorConfig | PretrainConfig, run: RunFolder) -> UnlabelledData:
+def open_unlabelled(config: SegmentorConfig | PretrainConfig, fabric: Fabric, run: RunFolder) -> UnlabelledData:
     """Read frames without their labels, extract what anatomy is missing, hold some frames out."""
-    frames = open_frames(config.inputs, config.dicom.frames, subtract=config.dicom.subtract)
-    store = vessel_store(config, frames)
-    usable = [index for index, record in enumerate(frames.records) if record in store]
-    if not usable:
-        raise DataError(
-            f"none of the {len(frames)} frames has extracted vessels in {store.folder}; are they of other frames?"
-        )
-    if len(usable) < len(frames):
-        warn(f"{len(frames) - len(usable)} of {len(frames)} frames have no extracted vessels and are left out")
-    dataset = with_vessels(subset(frames, usable), store)
+    dataset = frames_with_vessels(config, fabric, run)
     run.note(data=fingerprint(dataset))
     train, held = split_holdout(dataset, config.holdout, config.run.seed)
     if not train:
@@ -86,38 +106,78 @@ def open_unlabelled(config: SegmentorConfig | PretrainConfig, run: RunFolder) ->
     return UnlabelledData(data, subset(dataset, held), pixel_statistics(data))
 
 
-def vessel_store(config: SegmentorConfig | PretrainConfig, frames: FrameDataset) -> VesselStore:
-    """The folder of extracted anatomy named in `config`, or one made in the run folder."""
+def frames_with_vessels(config: SegmentorConfig | PretrainConfig, fabric: Fabric, run: RunFolder) -> FrameDataset:
+    """The frames that have extracted anatomy: in the folder named, else in the packs, else extracted now."""
+    frames = open_frames(config.inputs, config.dicom.frames, subtract=config.dicom.subtract)
+    held = common_settings(config.inputs).vessels
+    if config.vessels is None and held is not None:
+        say(f"taking the vessels packed with the frames ({held})")
+        return frames
+    with first_alone(fabric):
+        store = vessel_store(config, frames, extract=run.writes)
+    return with_anatomy(frames, store)
+
+
+def with_anatomy(frames: FrameDataset, store: VesselStore | SiblingVessels) -> FrameDataset:
+    """Those of the frames whose vessels were extracted, with their vessels; says how many others there are.
+
+    Raises:
+        DataError: there is none.
+    """
+    usable = [index for index, record in enumerate(frames.records) if record in store]
+    if not usable:
+        raise DataError(
+            f"none of the {len(frames)} frames has extracted vessels in {store.folder}; are they of other frames?"
+        )
+    if len(usable) < len(frames):
+        warn(f"{len(frames) - len(usable)} of {len(frames)} frames have no extracted vessels and are left out")
+    return with_vessels(subset(frames, usable), store)
+
+
+def vessel_store(
+    config: SegmentorConfig | PretrainConfig, frames: FrameDataset, *, extract: bool = True
+) -> VesselStore | SiblingVessels:
+    """The folder of extracted anatomy named in `config`, or one in the run folder, made here or by another process."""
     if config.vessels is not None:
-        return VesselStore(config.vessels)
+        return open_vessels(config.vessels)
     out = config.out / "vessels"
+    if not extract:
+        return VesselStore(out)
     with progress_bar("extracting vessels", len(frames)) as step:
-        summary = extract_folder(frames.records, out, method=config.extraction, progress=lambda: step(1))
+        summary = extract_folder(
+            frames.records, out, method=config.extraction, progress=lambda: step(1), dataset=frames
+        )
     for line in summary.failures:
         warn(line)
     return VesselStore(out)
 
 
 def fingerprint(dataset: FrameDataset) -> dict[str, object]:
-    """What identifies a data set in run.json: count, and a hash over ids and file sizes. No paths, no pixels."""
+    """What identifies a data set in run.json: count, and a hash over ids, file sizes and known hashes. No paths."""
     digest = hashlib.sha256()
     for record in dataset.records:
-        digest.update(f"{record.id}\0{record.path.stat().st_size}\n".encode())
+        digest.update(f"{record.id}\0{record.digest or ''}{record.path.stat().st_size}\n".encode())
     return {"frames": len(dataset), "sha256": digest.hexdigest()}
 
 
 def train(
-    task: nn.Module, dataset: FrameDataset, config: TrainingConfig, run: RunFolder, validate: Validate | None
+    fabric: Fabric,
+    task: nn.Module,
+    dataset: FrameDataset,
+    config: TrainingConfig,
+    run: RunFolder,
+    validate: Validate | None,
+    views: Sequence[JointCrop] = (),
 ) -> FitResult:
-    """Run the loop with a progress bar, from the newest checkpoint if there is one."""
+    """Run the loop with a progress bar, from the newest checkpoint if there is one; `views` go into each batch."""
     length = build_length(config.optim, len(dataset))
-    task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions are faster on it, CPU and GPU
+    prepare(task, config.run)
     optimizer, schedule = build_trainer(task, config.optim, length)
     native = isinstance(config, FinetuneConfig) and config.inference == "tile"
     crop = build_crop(config.crop, config.img_size, native=native)
-    batches = build_batches(dataset, crop, config.optim, config.run, length)
+    share = (fabric.global_rank, fabric.world_size)
+    batches = build_batches(dataset, crop, config.optim, config.run, length, fabric.device, share, views)
     settings = build_settings(config.optim, config.run, length)
-    fabric = build_fabric(config.run.device, config.run.precision)
     with progress_bar(run.verb, length.steps, unit="step") as step:
         done = 0
 
@@ -127,6 +187,15 @@ def train(
             done = at
 
         return fit(fabric, task, optimizer, schedule, batches, run, settings, validate, on_step)
+
+
+def prepare(task: nn.Module, run: RunConfig) -> None:
+    """How the task computes, which changes its results to rounding at most."""
+    task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions are faster on it, CPU and GPU
+    if run.checkpoint_activations and not checkpoint_activations(task):
+        warn("run.checkpoint_activations has no effect: the model has no transformer blocks")
+    if run.compile and not compile_blocks(task):
+        warn("run.compile has no effect: the model has no transformer blocks")
 
 
 SHOWN = ("loss", "reconstruction", "consistency", "samples_per_second", "val/dice", "val/probe_r2")

@@ -1,6 +1,8 @@
 """Every setting of every verb, and the one door through which settings come in. Loads without torch."""
 
+from vasomim.config.idle import idle_in_finetuning, idle_in_pretraining
 from vasomim.config.loading import dump_config, load_config
+from vasomim.config.pretraining import PretrainConfig
 from vasomim.config.sections import (
     CropConfig,
     DicomConfig,
@@ -11,34 +13,43 @@ from vasomim.config.sections import (
     RunConfig,
 )
 from vasomim.config.settings import (
+    DatasetsConfig,
     DemoConfig,
+    DoctorConfig,
     EvaluateConfig,
     ExtractConfig,
     FinetuneConfig,
     InfoConfig,
+    InspectConfig,
     PredictConfig,
-    PretrainConfig,
+    PrepareConfig,
     SegmentorConfig,
     SynthesizeConfig,
 )
 
 __all__ = [
     "CropConfig",
+    "DatasetsConfig",
     "DemoConfig",
     "DicomConfig",
+    "DoctorConfig",
     "EvaluateConfig",
     "ExtractConfig",
     "FinetuneConfig",
     "InfoConfig",
+    "InspectConfig",
     "MaskingConfig",
     "OptimConfig",
     "Precision",
     "PredictConfig",
+    "PrepareConfig",
     "PretrainConfig",
     "Rasteriser",
     "RunConfig",
     "SegmentorConfig",
     "SynthesizeConfig",
     "dump_config",
+    "idle_in_finetuning",
+    "idle_in_pretraining",
     "load_config",
 ]

@@ -9,6 +9,7 @@ from vasomim.config.checks import at_least, check, share
 
 Rasteriser = Literal["arcade-official", "coco"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Strategy = Literal["auto", "ddp", "fsdp"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +22,19 @@ class RunConfig:
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     precision: Precision = "auto"
     """`auto`: bf16 where the device computes it fast, else fp32."""
+    devices: int = 0
+    """Devices of each machine, a process for each; 0 takes what torchrun or SLURM started, else one."""
+    strategy: Strategy = "auto"
+    """How several devices share the work: `ddp` (as auto), or `fsdp`, which also splits the weights over them."""
+    compile: bool = False
+    """Compile the transformer blocks; the first steps then take minutes."""
+    checkpoint_activations: bool = False
+    """Compute the blocks' activations again in the backward pass: less memory, more time, the same result."""
     num_workers: int = 2
-    """Processes that read and augment frames; 0 reads in the main process."""
+    """Processes that read and augment frames, for each device; 0 reads in the main process."""
+    augment: Literal["auto", "sample", "batch"] = "auto"
+    """`sample`: crops are made one by one in the workers; `batch`: together on the device, from a pack of frames of one
+    size; `auto`: `batch` on a GPU where the input is such a pack."""
     log_every: int = 10
     """Optimiser steps between two lines of metrics.jsonl."""
     save_every: int = 250
@@ -34,6 +46,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check(
+            at_least("devices", self.devices, 0),
             at_least("num_workers", self.num_workers, 0),
             at_least("log_every", self.log_every, 1),
             at_least("save_every", self.save_every, 1),

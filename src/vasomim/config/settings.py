@@ -13,7 +13,6 @@ from vasomim.config.checks import at_least, check, known_model
 from vasomim.config.sections import (
     CropConfig,
     DicomConfig,
-    MaskingConfig,
     OptimConfig,
     Precision,
     Rasteriser,
@@ -36,6 +35,66 @@ class ExtractConfig:
     """Also write the float vesselness as 16-bit PNG."""
     workers: int = 0
     """Processes; 0 takes one a core."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorConfig:
+    """Audit data before training: broken, doubled, leaking, misplaced and odd files, and the fix for each."""
+
+    inputs: tuple[Path, ...] = ()
+    """Folders of frames, labelled or not. Sub-folders named train, val or test are splits, else each folder is one."""
+    out: Path | None = None
+    """Folder for report.html and doctor.json; without it only the table is printed."""
+    keep_list: Path | None = None
+    """Text file (.txt) to write: frames left when one of all copies is kept; other verbs read it as INPUT."""
+    workers: int = 0
+    """Processes; 0 takes one a core."""
+
+    def __post_init__(self) -> None:
+        listed = self.keep_list is None or self.keep_list.suffix.lower() == ".txt"
+        check((listed, f"keep_list must end in .txt, so that it is known for a list, got {self.keep_list}"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """Pack frames into a few large files that training reads window by window; check or unpack a pack."""
+
+    inputs: tuple[Path, ...] = ()
+    """Folders or files of frames, or packs."""
+    out: Path = Path("pack")
+    """Folder of the new pack."""
+    vessels: Path | None = None
+    """Folder made by `vasomim extract`, to be packed with the frames."""
+    extraction: Literal["none", "default", "reference"] = "none"
+    """Extract vessels and pack them with the frames; `none` packs those of `vessels`, or of the packs named."""
+    labels: bool = False
+    """Pack the annotated masks too; every input must be labelled. A pack's masks stay in it."""
+    rasteriser: Rasteriser = "arcade-official"
+    """How polygons become masks."""
+    size: int | None = None
+    """Side that frames and masks are resized to, the aspect ratio given up; none is native size."""
+    bits: Literal["auto", 8, 16] = "auto"
+    """Bits of a grey value; `auto`: as each frame has them (webp and jpeg: 8)."""
+    codec: Literal["raw", "png", "webp", "jpeg"] = "raw"
+    """`raw` is read window by window; the others are for transport."""
+    quality: int | None = None
+    """Of webp and jpeg, 1 to 100; none is lossless, which jpeg is not."""
+    verify: bool = False
+    """Check the packs named as INPUT, every byte of them, and make none."""
+    workers: int = 0
+    """Processes; 0 takes one a core."""
+
+    def __post_init__(self) -> None:
+        lossy = self.codec in ("webp", "jpeg")
+        check(
+            at_least("size", 1 if self.size is None else self.size, 1),
+            at_least("workers", self.workers, 0),
+            (self.vessels is None or self.extraction == "none", "give either vessels or extraction, not both"),
+            (not lossy or self.bits != 16, f"{self.codec} holds 8 bits, got bits=16; take codec=png or raw"),
+            (lossy or self.quality is None, f"quality has no effect on codec={self.codec}; leave it out"),
+            (self.codec != "jpeg" or self.quality is not None, "jpeg needs a quality, for example 90"),
+            (self.quality is None or 1 <= self.quality <= 100, f"quality must lie in [1, 100], got {self.quality}"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +132,7 @@ class SegmentorConfig:
     out: Path = Path("segmentor")
     """Run folder."""
     vessels: Path | None = None
-    """Folder made by `vasomim extract`; without it the anatomy is extracted first, into OUT/vessels."""
+    """Folder of `vasomim extract`, or with NAME_frangi/ beside NAME/; by default extracted into OUT/vessels."""
     extraction: Literal["default", "reference"] = "default"
     """How to extract where no folder is given."""
     model: str = "unext_s"
@@ -99,51 +158,6 @@ class SegmentorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
-    """Pre-train a Vision Transformer on unlabelled angiograms (VasoMIM; MAE with guidance and consistency off)."""
-
-    inputs: tuple[Path, ...] = ()
-    """Folders of unlabelled frames."""
-    dicom: DicomConfig = field(default_factory=DicomConfig)
-    out: Path = Path("pretrain")
-    """Run folder."""
-    vessels: Path | None = None
-    """Folder made by `vasomim extract`; without it the anatomy is extracted first, into OUT/vessels."""
-    extraction: Literal["default", "reference"] = "default"
-    """How to extract where no folder is given."""
-    segmentor: Path | None = None
-    """Run or export folder of `vasomim segmentor`; needed by co-guidance and by the consistency loss."""
-    model: str = "mae_vit_tiny_patch16"
-    """Architecture; `vasomim info` lists them."""
-    decoder_embed_dim: int | None = None
-    """Width of the decoder; none takes the model's own."""
-    decoder_depth: int | None = None
-    """Blocks of the decoder; none takes the model's own."""
-    init: Path | None = None
-    """Weights to start from; not the same as resuming."""
-    img_size: int = 224
-    """Side of the crops."""
-    crop: CropConfig = field(default_factory=CropConfig)
-    masking: MaskingConfig = field(default_factory=MaskingConfig)
-    norm_pix_loss: bool = True
-    """Normalise each target patch by its own mean and variance."""
-    consistency_weight: float = 1.0
-    """lambda: weight of the anatomical consistency loss; 0 is off."""
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(batch_size=32, steps=2600, lr=6e-4))
-    run: RunConfig = field(default_factory=RunConfig)
-    holdout: float = 0.05
-    """Share of the frames (whole patients, identical frames together) kept for validation and the vessel probe."""
-
-    def __post_init__(self) -> None:
-        check(
-            known_model(self.model, "mae_*"),
-            at_least("img_size", self.img_size, 1),
-            at_least("consistency_weight", self.consistency_weight, 0),
-            (0 <= self.holdout < 1, f"holdout must lie in [0, 1), got {self.holdout}"),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
     """Fine-tune for vessel segmentation with few labels."""
 
@@ -151,6 +165,8 @@ class FinetuneConfig:
     """Labelled data: folders with images/ and masks/, or ARCADE folders."""
     out: Path = Path("finetune")
     """Run folder."""
+    vessels: Path | None = None
+    """Folder made by `vasomim extract`: learn its masks of INPUT, then frames without labels, for want of labels."""
     val: tuple[Path, ...] = ()
     """Labelled data to report on while training; without it a holdout of the input is used."""
     holdout: float = 0.1
@@ -186,7 +202,7 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         weights = (self.dice_weight, self.bce_weight, self.cldice_weight)
         check(
-            known_model(self.model, "*_unet", "unext_*"),
+            known_model(self.model, "*_unet", "unet_*", "unext_*"),
             at_least("img_size", self.img_size, 1),
             (0 <= self.holdout < 1, f"holdout must lie in [0, 1), got {self.holdout}"),
             (0 <= self.drop_path_rate < 1, f"drop_path_rate must lie in [0, 1), got {self.drop_path_rate}"),
@@ -272,6 +288,63 @@ class DemoConfig:
     """Seed of everything."""
     minutes: float = 4.0
     """Time budget; the steps of every method shrink alike to fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectConfig:
+    """What a weight file is, whose, and which of our models it starts; convert encoders for other libraries."""
+
+    inputs: tuple[Path, ...] = ()
+    """Weight files, run, export or Hugging Face folders."""
+    model: str | None = None
+    """Compare with this model alone, and show what becomes of every tensor; none takes those of the file's size."""
+    export: Literal["timm", "hf-vit", "hf-vitmae"] | None = None
+    """Write the encoder (hf-vitmae: the whole autoencoder) of the only INPUT for timm or transformers instead."""
+    out: Path | None = None
+    """New folder for the export."""
+
+    def __post_init__(self) -> None:
+        check(
+            known_model(self.model, "*") if self.model is not None else (True, ""),
+            (self.out is None or self.export is not None, "out has an effect with export alone"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetsConfig:
+    """Public data sets by name: list, describe, fetch, verify, arrange; write labelled data for nnU-Net."""
+
+    inputs: tuple[Path, ...] = ()
+    """A folder to verify or arrange, or labelled data to write for nnU-Net."""
+    show: str | None = None
+    """Describe this data set: licence, citation, how to get it, what reads it."""
+    download: str | None = None
+    """Fetch this data set into OUT and unpack it."""
+    verify: str | None = None
+    """Say what the INPUT lacks of this data set."""
+    arrange: str | None = None
+    """Bring this data set from its publishers' layout, in INPUT, into one that labels are read from, in OUT."""
+    nnunet: str | None = None
+    """Write the labelled INPUT for nnU-Net into OUT, under this name, such as Dataset501_Vessels."""
+    out: Path | None = None
+    """Folder of data sets, for download and nnunet; new folder, for arrange."""
+    file_ending: Literal[".png", ".tif"] = ".png"
+    """Format of images and labels for nnU-Net."""
+    classes: bool = False
+    """Write ARCADE's 25 segments for nnU-Net instead of one vessel label."""
+    rasteriser: Rasteriser = "arcade-official"
+    """How polygons become masks."""
+
+    def __post_init__(self) -> None:
+        actions = ("show", "download", "verify", "arrange", "nnunet")
+        asked = [name for name in actions if getattr(self, name) is not None]
+        check(
+            (len(asked) <= 1, f"one thing at a time, got {' and '.join(asked)}"),
+            (self.out is not None or not {"download", "arrange", "nnunet"} & {*asked}, f"{' '.join(asked)} needs out"),
+            (len(self.inputs) == 1 or "verify" not in asked, "verify needs one INPUT, the folder to look at"),
+            (len(self.inputs) == 1 or "arrange" not in asked, "arrange needs one INPUT, the folder as published"),
+            (bool(self.inputs) or "nnunet" not in asked, "nnunet needs an INPUT, the labelled data to write"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

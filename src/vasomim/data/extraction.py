@@ -19,6 +19,7 @@ from PIL import Image, PngImagePlugin
 
 from vasomim.data.frames import is_constant, read_mask, read_record, write_png
 from vasomim.data.pool import map_in_processes
+from vasomim.data.samples import FrameDataset
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
 from vasomim.types import BoolImage, FloatImage, Record
 from vasomim.vessels import METHOD_VERSION, Method, extract_vessels
@@ -55,6 +56,7 @@ class _Job:
     """One frame to do; sent to a worker process."""
 
     record: Record
+    index: int
     out: Path
     method: Method
     vesselness: bool
@@ -103,6 +105,7 @@ def extract_folder(
     workers: int = 0,
     vesselness: bool = False,
     progress: Callable[[], object] | None = None,
+    dataset: FrameDataset | None = None,
 ) -> ExtractionSummary:
     """Write OUT/masks/<record id>.png (0/255, native size) for every frame, and OUT/preview.png.
 
@@ -116,6 +119,7 @@ def extract_folder(
         workers: processes; 0 takes one a core.
         vesselness: also write OUT/vesselness/<record id>.png, 16 bit, 65535 = 1.
         progress: called once per finished frame.
+        dataset: whose records they are; None where each lies in a file of its own.
 
     Raises:
         MisuseError: no frame, repeated ids, or `out` holds something else.
@@ -124,11 +128,11 @@ def extract_folder(
     """
     _check_ids(records)
     _claim(out, method)
-    jobs = (_Job(record, out, method, vesselness) for record in records)
+    jobs = (_Job(record, index, out, method, vesselness) for index, record in enumerate(records))
     count = min(workers or os.cpu_count() or 1, len(records))
     tally = _Tally()
     try:
-        for outcome, line in map_in_processes(_process, jobs, count):
+        for outcome, line in map_in_processes(_process, jobs, count, (dataset,)):
             tally.add(outcome, line)
             if progress is not None:
                 progress()
@@ -139,15 +143,15 @@ def extract_folder(
         ) from stop
     except BrokenProcessPool as broken:
         raise DataError("a worker process died, probably out of memory; try again with fewer workers") from broken
-    preview = write_preview(records, out)
+    preview = write_preview(records, out, dataset)
     return ExtractionSummary(method, tally.extracted, tally.cached, tuple(tally.failures), preview)
 
 
-def write_preview(records: Sequence[Record], out: Path) -> Path | None:
+def write_preview(records: Sequence[Record], out: Path, dataset: FrameDataset | None = None) -> Path | None:
     """OUT/preview.png: evenly picked frames, each beside itself with its mask; None where no frame has a mask."""
     step = max(1, len(records) // PREVIEW_FRAMES)
-    chosen = [record for record in records[::step] if mask_path(out, record.id).is_file()][:PREVIEW_FRAMES]
-    pairs = [[to_rgb(frame), overlay(frame, mask)] for frame, mask in _readable(chosen, out)]
+    chosen = [index for index in range(0, len(records), step) if mask_path(out, records[index].id).is_file()]
+    pairs = [[to_rgb(frame), overlay(frame, mask)] for frame, mask in _readable(records, chosen, out, dataset)]
     if not pairs:
         return None
     tiles = [[fit_within(picture, 256) for picture in pair] for pair in pairs]
@@ -157,10 +161,12 @@ def write_preview(records: Sequence[Record], out: Path) -> Path | None:
     return path
 
 
-def _readable(records: Sequence[Record], out: Path) -> Iterator[tuple[FloatImage, BoolImage]]:
-    for record in records:
+def _readable(
+    records: Sequence[Record], chosen: Sequence[int], out: Path, dataset: FrameDataset | None
+) -> Iterator[tuple[FloatImage, BoolImage]]:
+    for index in chosen[:PREVIEW_FRAMES]:
         try:
-            frame, mask = read_record(record), read_mask(mask_path(out, record.id))
+            frame, mask = _read(records[index], index, dataset), read_mask(mask_path(out, records[index].id))
         except DataError:
             continue  # reported already, or gone since
         if frame.shape == mask.shape:
@@ -176,10 +182,12 @@ class VesselStore:
         Raises:
             MisuseError: the folder was not made by an extraction.
         """
-        self.folder = folder
-        self.method = _read_marker(folder).get("method")
+        marker = _read_marker(folder)
+        self.folder, self.method = folder, marker.get("method")
         if self.method is None:
             raise MisuseError(f"{folder} holds no extracted vessels; make them: vasomim extract FRAMES --out {folder}")
+        self.description = f"{self.method} {marker.get('version')}"
+        """Method and version."""
 
     def __contains__(self, record: Record) -> bool:
         """Whether the frame has a mask here."""
@@ -235,10 +243,14 @@ def _claim(out: Path, method: Method) -> None:
         raise DataError(f"cannot write to {out}: {error.strerror}") from error
 
 
-def _process(job: _Job) -> tuple[Outcome, str]:
+def _read(record: Record, index: int, dataset: FrameDataset | None) -> FloatImage:
+    return read_record(record) if dataset is None else dataset[index].image
+
+
+def _process(dataset: FrameDataset | None, job: _Job) -> tuple[Outcome, str]:
     """Extract one frame unless its mask is up to date; never raises for a bad frame."""
     try:
-        frame = read_record(job.record)
+        frame = _read(job.record, job.index, dataset)
         if is_constant(frame):
             raise DataError(f"{job.record.shown}: every pixel has the same value; there is nothing to extract")
         key = cache_key(frame, job.method)

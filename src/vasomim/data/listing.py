@@ -107,18 +107,19 @@ def require_layout(root: Path, fits: Callable[[Path], bool], wanted: str) -> Pat
         raise MisuseError(f"{root} is a file; need a folder with {wanted}")
     if fits(root):
         return root
-    inner = [str(folder) for folder in _sub_folders(root, 3) if fits(folder)]
+    inner = [str(folder) for folder in sub_folders(root, 3) if fits(folder)]
     if inner:
         raise MisuseError(f"{root} is no labelled set itself but holds some; name those you mean: {', '.join(inner)}")
     raise MisuseError(f"{root} is no labelled set; need a folder with {wanted}")
 
 
-def _sub_folders(root: Path, depth: int) -> Iterator[Path]:
+def sub_folders(root: Path, depth: int) -> Iterator[Path]:
+    """Folders below a folder, down to a depth, hidden ones left out."""
     for entry in _entries(root):
         if entry.is_dir():
             yield root / entry.name
             if depth > 1:
-                yield from _sub_folders(root / entry.name, depth - 1)
+                yield from sub_folders(root / entry.name, depth - 1)
 
 
 def check_size(frame: tuple[int, ...], other: tuple[int, ...], path: Path, what: str) -> None:

@@ -5,32 +5,39 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from vasomim.data.arcade import ArcadeDataset, is_arcade_folder
 from vasomim.data.boxes import TABLE, FrameNote, is_boxes_folder, read_boxes
 from vasomim.data.dicom.directory import is_dicomdir, referenced_files
 from vasomim.data.folder import FrameList, MaskedFolderDataset, is_masked_folder
+from vasomim.data.frame_list import is_frame_list, read_frame_list
 from vasomim.data.frames import is_picture, is_run
-from vasomim.data.listing import list_frames, make_records, no_frame, require_layout
+from vasomim.data.listing import list_frames, make_records, no_frame, require_layout, sub_folders
+from vasomim.data.nnunet import IMAGES, NnUNetDataset, is_nnunet_folder, name_cases
+from vasomim.data.packed import HEAD, PLAN, PackDataset, is_pack
 from vasomim.data.runs import expand_runs
 from vasomim.data.samples import FrameDataset, concatenate
+from vasomim.data.sibling_vessels import is_vessel_folder
 from vasomim.errors import MisuseError
 from vasomim.types import Record
 
-OUTPUT_MARKERS = ("extraction.json", "run.json", "predictions.json", "evaluation.json")
+OUTPUT_MARKERS = ("extraction.json", "run.json", "predictions.json", "evaluation.json", HEAD, PLAN)
 """Files that say that a folder was made by this software; its pictures are no frames."""
 
 _log = logging.getLogger(__name__)
 
 
 def open_frames(paths: Iterable[Path | str], frames: str | None = None, *, subtract: bool = False) -> FrameDataset:
-    """Frames without their labels, from files and folders of any layout, sub-folders included.
+    """Frames without their labels, from files, lists of files, packs, and folders of any layout, sub-folders included.
 
-    Of a labelled set (images/ beside masks, annotations or boxes.csv) the images alone are taken; labels are never
-    read, but the patients of boxes.csv are kept for patient-wise splits. Folders made by this software are left out
-    unless named. A file reached twice is taken once.
+    Of a labelled set (images/ beside masks, annotations or boxes.csv; imagesTr/ of nnU-Net) the images alone are taken;
+    labels are never read, but the patients of boxes.csv are kept for patient-wise splits. Folders made by this software
+    and vessels beside their frames (NAME_frangi/ beside NAME/) are left out unless named. A file reached twice is taken
+    once.
+
+    A text file (.txt) lists frames, see `vasomim.data.frame_list`: they have the ids that they have in their folder.
 
     Ids are paths below the named folder without suffix (below its images/, where all frames lie there); named files
     count as one set below their common folder. Where sets share an id, see `vasomim.data.samples.concatenate`.
@@ -44,13 +51,18 @@ def open_frames(paths: Iterable[Path | str], frames: str | None = None, *, subtr
         subtract: DICOM frames less their masks, where their files recommend that.
 
     Raises:
-        MisuseError: no path, a missing one, a folder without frames, or `frames` that cannot be understood.
+        MisuseError: no path, a missing one, a folder without frames, a list that names what is not there, or `frames`
+            that cannot be understood.
         MissingExtraError: there are DICOM files, and what reads them is not installed.
         DataError: a broken boxes.csv or DICOMDIR.
     """
     named = [Path(path) for path in paths]
-    groups = [(path, list_frames(_enter(path) or path, _enter, _is_frame)) for path in named if not path.is_file()]
-    files = [path for path in named if path.is_file()]
+    packs = [PackDataset(path) for path in named if is_pack(path)]
+    named = [path for path in named if not is_pack(path)]
+    lists = [path for path in named if is_frame_list(path)]
+    files = [path for path in named if path.is_file() and path not in lists]
+    groups = [(path, frame_files(path)) for path in named if not path.is_file()]
+    groups += [group for path in lists for group in read_frame_list(path).items()]
     groups += [(path.parent, referenced_files(path)) for path in files if is_dicomdir(path)]
     files = [path for path in files if not is_dicomdir(path)]
     if files:
@@ -58,14 +70,30 @@ def open_frames(paths: Iterable[Path | str], frames: str | None = None, *, subtr
     for root, found in groups:
         if not found:
             raise no_frame(root, dicom=True)
-    if len(named) > 1:
+    if len(groups) > 1 or lists:
         groups = _without_repeats(groups)
-    records = concatenate([FrameList(_records(root, found)) for root, found in groups if found]).records
-    return FrameList(expand_runs(records, frames, subtract=subtract, named=set(files)))
+    listed = [FrameList(_records(root, found)) for root, found in groups if found]
+    if packs:
+        return concatenate([*packs, *(_expanded(each, frames, files, subtract=subtract) for each in listed)])
+    return _expanded(concatenate(listed), frames, files, subtract=subtract)
+
+
+def _expanded(listed: FrameDataset, frames: str | None, named: Sequence[Path], *, subtract: bool) -> FrameDataset:
+    """The same list with a record for each asked frame of a DICOM run."""
+    return FrameList(expand_runs(listed.records, frames, subtract=subtract, named=set(named)))
+
+
+def frame_files(root: Path, wanted: Callable[[Path], bool] | None = None) -> list[Path]:
+    """Files that `open_frames` takes for frames in a folder, in its order; `wanted` asks for others at the same places.
+
+    Raises:
+        MisuseError, DataError: as `list_frames`.
+    """
+    return list_frames(_enter(root) or root, _enter, wanted or is_frame)
 
 
 def open_labelled(paths: Iterable[Path | str], rasteriser: str = "arcade-official") -> FrameDataset:
-    """Frames with vessel masks, from folders with images/ and masks/ or in ARCADE's layout.
+    """Frames with vessel masks, from folders with images/ and masks/, in the layouts of ARCADE and nnU-Net, or packs.
 
     Args:
         paths: folders; each is one set. A folder that merely holds such sets is refused, its sets are named.
@@ -78,8 +106,17 @@ def open_labelled(paths: Iterable[Path | str], rasteriser: str = "arcade-officia
     return concatenate([_open_labelled_set(Path(path), rasteriser) for path in paths])
 
 
+def labelled_sets(root: Path) -> list[Path]:
+    """Folders that `open_labelled` takes for sets, the root itself or those down to three levels below it."""
+    return [folder for folder in (root, *sub_folders(root, 3)) if _is_labelled(folder)]
+
+
 def _open_labelled_set(root: Path, rasteriser: str) -> FrameDataset:
-    require_layout(root, _is_labelled, "images/ and masks/, or images/ and annotations/*.json")
+    if is_pack(root):
+        return _open_labelled_pack(root, rasteriser)
+    require_layout(root, _is_labelled, "images/ and masks/, images/ and annotations/*.json, or imagesTr/ and labelsTr/")
+    if is_nnunet_folder(root):
+        return NnUNetDataset(root)
     if not is_arcade_folder(root):
         return MaskedFolderDataset(root)
     if is_masked_folder(root):
@@ -92,29 +129,42 @@ def _open_labelled_set(root: Path, rasteriser: str) -> FrameDataset:
     return dataset
 
 
-def _is_frame(path: Path) -> bool:
+def _open_labelled_pack(root: Path, rasteriser: str) -> FrameDataset:
+    dataset = PackDataset(root, labels=True)
+    if dataset.settings.labels != rasteriser:
+        raise MisuseError(
+            f"{root} was packed with rasteriser {dataset.settings.labels}, asked for {rasteriser}; ask for that one, "
+            "or pack the labelled folder again"
+        )
+    return dataset
+
+
+def is_frame(path: Path) -> bool:
+    """Whether a file is a picture by its name or DICOM by its content."""
     return is_picture(path) or is_run(path)
 
 
 def _is_labelled(root: Path) -> bool:
-    return is_arcade_folder(root) or is_masked_folder(root)
+    return is_arcade_folder(root) or is_masked_folder(root) or is_nnunet_folder(root)
 
 
 def _enter(folder: Path) -> Path | None:
-    """Of a labelled set its images alone; nothing of what this software wrote."""
-    if any((folder / marker).is_file() for marker in OUTPUT_MARKERS):
+    """Of a labelled set its images alone; nothing of what this software or a filter wrote."""
+    if any((folder / marker).is_file() for marker in OUTPUT_MARKERS) or is_vessel_folder(folder):
         return None
+    if is_nnunet_folder(folder):
+        return folder / IMAGES
     labelled = (folder / "images").is_dir() and (_is_labelled(folder) or is_boxes_folder(folder))
     return folder / "images" if labelled else folder
 
 
 def _records(root: Path, paths: Sequence[Path]) -> list[Record]:
-    images = root / "images"
-    base = images if all(images in path.parents for path in paths) else root
+    folders = [root / name for name in ("images", IMAGES)]
+    base = next((folder for folder in folders if all(folder in path.parents for path in paths)), root)
     tables: dict[Path, dict[str, FrameNote]] = {}
     return [
         dataclasses.replace(record, patient=_patient(path, tables))
-        for record, path in zip(make_records(paths, base, root), paths, strict=True)
+        for record, path in zip(name_cases(make_records(paths, base, root)), paths, strict=True)
     ]
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
-from typing import TypeVar
+from multiprocessing import get_context, parent_process
+from threading import Thread
+from typing import Any, TypeVar
 
 import cv2
 
@@ -16,35 +18,65 @@ Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
 
-def map_in_processes(function: Callable[[Job], Outcome], jobs: Iterable[Job], workers: int) -> Iterator[Outcome]:
+def map_in_processes(
+    function: Callable[..., Outcome], jobs: Iterable[Job], workers: int, shared: tuple[Any, ...] = ()
+) -> Iterator[Outcome]:
     """Results in the order of the jobs; a few are in flight, so that memory does not grow with their number.
 
-    Every process computes in one OpenCV thread. With one worker, or none, everything happens in this process.
+    Every process computes in one OpenCV thread, and ends when this one does, killed or not. With one worker, or none,
+    everything happens in this process.
 
     Args:
-        function: can be pickled, and so can its arguments and results.
+        function: called with `shared` and a job; can be pickled, and so can its arguments and results.
         jobs: what to call it with.
         workers: processes.
+        shared: arguments that are the same for all jobs; sent to each process once.
 
     Raises:
         BrokenProcessPool: a worker died, for example because memory ran out.
     """
     if workers <= 1:
         with _one_thread():
-            yield from map(function, jobs)
+            yield from map(partial(function, *shared), jobs)
         return
     # spawn: forking a process that already runs threads (torch, OpenCV) can deadlock.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=partial(cv2.setNumThreads, 1))
+    context = get_context("spawn")
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_prepare, initargs=(partial(function, *shared),)
+    )
     flying: deque[Future[Outcome]] = deque()
     try:
         for job in jobs:
-            flying.append(pool.submit(function, job))
+            flying.append(pool.submit(_call, job))
             if len(flying) >= 4 * workers:
                 yield flying.popleft().result()
         while flying:
             yield flying.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+_function: Callable[[Any], Any]
+"""What this worker process calls; set once, as what it shares may be large."""
+
+
+def _prepare(function: Callable[[Any], Any]) -> None:
+    global _function
+    _function = function
+    cv2.setNumThreads(1)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _call(job: Any) -> Any:
+    return _function(job)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for jobs for ever, and write beside the next call's workers."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @contextmanager

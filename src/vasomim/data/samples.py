@@ -6,7 +6,9 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy.typing as npt
 
 from vasomim.errors import DataError, MisuseError
 from vasomim.types import BoolImage, Record, Sample
@@ -22,6 +24,41 @@ class FrameDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Sample: ...
+
+
+class Picture(Protocol):
+    """What a frame or mask offers to a crop: an array in memory, or a plane of a pack that reads windows alone."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W)."""
+
+    def __getitem__(self, window: tuple[slice, slice], /) -> npt.NDArray[Any]: ...
+
+    def __array__(self, dtype: Any = None, *, copy: bool | None = None) -> npt.NDArray[Any]: ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LazySample:
+    """A sample whose pixels are read where, and only where, a window of them is asked for."""
+
+    record: Record
+    image: Picture
+    """(H, W); windows are float32 in [0, 1]."""
+    mask: Picture | None = None
+    """(H, W); windows are bool."""
+    vessels: Picture | None = None
+    """(H, W); windows are bool."""
+
+
+AnySample = Sample | LazySample
+
+
+def read_lazily(dataset: FrameDataset, index: int) -> AnySample:
+    """The sample at `index`, its pixels left unread where the data set can read windows of them."""
+    lazily = getattr(dataset, "lazily", None)
+    sample: AnySample = dataset[index] if lazily is None else lazily(index)
+    return sample
 
 
 class VesselSource(Protocol):
@@ -52,7 +89,7 @@ def concatenate(datasets: Sequence[FrameDataset]) -> FrameDataset:
     counts = Counter(record.id for dataset in datasets for record in dataset.records)
     if all(count == 1 for count in counts.values()):
         return _Concatenation(datasets, [record for dataset in datasets for record in dataset.records])
-    prefixes = _distinct_tails([_root(dataset) for dataset in datasets])
+    prefixes = distinct_tails([_root(dataset) for dataset in datasets])
     records = [
         dataclasses.replace(record, id=f"{prefix}/{record.id}")
         for prefix, dataset in zip(prefixes, datasets, strict=True)
@@ -66,12 +103,21 @@ def with_vessels(dataset: FrameDataset, store: VesselSource) -> FrameDataset:
     return _WithVessels(dataset, store)
 
 
+def vessels_as_labels(dataset: FrameDataset) -> FrameDataset:
+    """The same frames, their extracted vessels taken for labels (pseudo-labels)."""
+    return _VesselsAsLabels(dataset)
+
+
 def _root(dataset: FrameDataset) -> str:
     return dataset.records[0].source if len(dataset.records) else ""
 
 
-def _distinct_tails(roots: Sequence[str]) -> list[str]:
-    """The shortest equal number of last path parts that tells all roots apart."""
+def distinct_tails(roots: Sequence[str]) -> list[str]:
+    """The shortest equal number of last path parts that tells all roots apart.
+
+    Raises:
+        MisuseError: two roots are one.
+    """
     parts = [PurePath(root).parts for root in roots]
     for length in range(1, max(map(len, parts)) + 1):
         tails = ["/".join(part.strip("/\\:") for part in path[-length:]).strip("/") for path in parts]
@@ -91,6 +137,9 @@ class _Subset:
     def __getitem__(self, index: int) -> Sample:
         return self.dataset[self.indices[index]]
 
+    def lazily(self, index: int) -> AnySample:
+        return read_lazily(self.dataset, self.indices[index])
+
 
 class _Concatenation:
     def __init__(self, datasets: Sequence[FrameDataset], records: Sequence[Record]) -> None:
@@ -104,6 +153,10 @@ class _Concatenation:
         part, inner = self.where[index]
         return dataclasses.replace(self.datasets[part][inner], record=self.records[index])
 
+    def lazily(self, index: int) -> AnySample:
+        part, inner = self.where[index]
+        return dataclasses.replace(read_lazily(self.datasets[part], inner), record=self.records[index])
+
 
 class _WithVessels:
     def __init__(self, dataset: FrameDataset, store: VesselSource) -> None:
@@ -115,13 +168,32 @@ class _WithVessels:
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.dataset[index]
+        return dataclasses.replace(sample, vessels=self._load(sample))
+
+    def lazily(self, index: int) -> AnySample:
+        sample = read_lazily(self.dataset, index)
+        return dataclasses.replace(sample, vessels=self._load(sample))
+
+    def _load(self, sample: AnySample) -> BoolImage:
         vessels = self.store.load(sample.record)
         if vessels.shape != sample.image.shape:
             raise DataError(
                 f"frame {sample.record.id} is {_size(sample.image.shape)} but its extracted vessels are "
                 f"{_size(vessels.shape)}; extract them again from these frames"
             )
-        return dataclasses.replace(sample, vessels=vessels)
+        return vessels
+
+
+class _VesselsAsLabels:
+    def __init__(self, dataset: FrameDataset) -> None:
+        self.dataset, self.records = dataset, dataset.records
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.dataset[index]
+        return dataclasses.replace(sample, mask=sample.vessels)
 
 
 def _size(shape: tuple[int, ...]) -> str:

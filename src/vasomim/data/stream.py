@@ -6,6 +6,8 @@ batch k sees what the uninterrupted one would have seen.
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing.util
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -18,21 +20,23 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from vasomim.data.samples import FrameDataset
+from vasomim.data.samples import AnySample, FrameDataset, read_lazily
 from vasomim.errors import DataError, MisuseError, VasomimError
-from vasomim.types import Sample
+from vasomim.types import view_key
 
-Transform = Callable[[Sample, np.random.Generator], dict[str, Tensor]]
+Transform = Callable[[AnySample, np.random.Generator], dict[str, Tensor]]
 Batch = dict[str, Tensor]
 
-ORDER, AUGMENTATION = 0, 1
+ORDER, AUGMENTATION, VIEWS = 0, 1, 2
 """Which of the independent random sequences of a seed is meant."""
 
 
 class SampleStream(Dataset[dict[str, Tensor]]):
     """Augmented samples by position: position p is frame `order(seed, p // n)[p % n]` in epoch p // n."""
 
-    def __init__(self, dataset: FrameDataset, transform: Transform, seed: int, length: int) -> None:
+    def __init__(
+        self, dataset: FrameDataset, transform: Transform, seed: int, length: int, views: Sequence[Transform] = ()
+    ) -> None:
         """Describe the stream; no pixel is read.
 
         Args:
@@ -40,6 +44,7 @@ class SampleStream(Dataset[dict[str, Tensor]]):
             transform: from a sample and a generator to tensors.
             seed: not negative.
             length: number of positions, over as many epochs as that takes.
+            views: further looks at the same frame, each drawn on its own; their `image` alone is kept.
 
         Raises:
             MisuseError: no frames.
@@ -50,13 +55,14 @@ class SampleStream(Dataset[dict[str, Tensor]]):
         if seed < 0 or length < 0:
             raise ValueError(f"seed and length must not be negative, got {seed} and {length}")
         self.dataset, self.transform, self.seed, self.length = dataset, transform, seed, length
+        self.views = tuple(views)
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
-        """The transform's tensors with `index` of the frame and `epoch`, int64 scalars.
+        """The transform's tensors, `view1` and so on, and `index` of the frame and `epoch`, int64 scalars.
 
         Raises:
             IndexError: position outside of the stream.
@@ -67,7 +73,11 @@ class SampleStream(Dataset[dict[str, Tensor]]):
         epoch, place = divmod(position, len(self.dataset))
         index = int(self._order_of(epoch)[place])
         rng = np.random.Generator(_bits(self.seed, AUGMENTATION, epoch, index))
-        item = self.transform(self.dataset[index], rng)
+        sample = read_lazily(self.dataset, index)
+        item = self.transform(sample, rng)
+        for number, view in enumerate(self.views, start=1):
+            rng = np.random.Generator(_bits(self.seed, VIEWS, epoch, index, number))
+            item[view_key(number)] = view(sample, rng)["image"]
         return {**item, "index": torch.tensor(index), "epoch": torch.tensor(epoch)}
 
     def _order_of(self, epoch: int) -> npt.NDArray[np.int64]:
@@ -210,3 +220,14 @@ def _prepare_worker(worker: int) -> None:  # noqa: ARG001
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@atexit.register  # after multiprocessing.util was imported, whose own exit function has to come later
+def _end_workers() -> None:
+    """Kill the workers of loaders that were left unfinished, when the interpreter ends.
+
+    They ignore the SIGTERM by which multiprocessing would end them, and it would wait for them for ever.
+    """
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()

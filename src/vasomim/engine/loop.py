@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,23 @@ from vasomim.engine.checkpoints import Checkpoints
 from vasomim.engine.ema import Ema
 from vasomim.engine.meters import Feed, Speed, Window
 from vasomim.engine.nonfinite import NonFiniteGuard
-from vasomim.engine.optim import load_optimizer, set_lr, unfuse
+from vasomim.engine.optim import clip_gradients, load_optimizer, set_lr, unfuse
+from vasomim.engine.processes import gather_batch, losses_of_processes, mean_over_processes, silenced
 from vasomim.engine.runs import RunFolder
 from vasomim.engine.schedules import Schedule, epoch_of
+from vasomim.engine.sharding import WholeTask, gathered, is_sharded, scattered, scattered_moments, set_up
 from vasomim.engine.signals import StopFlag, stop_signals
-from vasomim.engine.step import Batch, PlainOutputs, RunningStatistics, backward, batch_size, own_randomness, seed_step
+from vasomim.engine.step import (
+    Batch,
+    PlainOutputs,
+    RunningStatistics,
+    backward,
+    batch_size,
+    own_randomness,
+    seed_step,
+    synchronise_norms,
+)
+from vasomim.engine.verdict import Taken, Verdict, withhold
 from vasomim.errors import CheckpointError, Interrupted, TrainingError
 from vasomim.types import Progress
 
@@ -95,7 +107,8 @@ def fit(
     Afterwards the task holds the weights to export: the average where there is one, on Fabric's device.
 
     Args:
-        fabric: where and in which precision to compute.
+        fabric: where and in which precision to compute. Several processes call this alike, each with its share of the
+            batches; what is logged is of all of them, and only that whose `run` writes does.
         task: forward(batch, progress) -> StepOutput; put into training mode before each step.
         optimizer: over the task's trainable parameters; its groups may have an `lr_scale`.
         schedule: optimiser steps done -> learning rate.
@@ -109,17 +122,18 @@ def fit(
         on_step: called with the step and the values of every line logged.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM; the message says where the run will go on.
-        TrainingError: losses stay non-finite, the device is out of memory, or the batches end early.
+        Interrupted: Ctrl-C or SIGTERM on any process; the message says where the run will go on.
+        TrainingError: losses stay non-finite, the device is out of memory, the batches end early, or another process
+            is lost.
         CheckpointError: no checkpoint can be read, or it is not of this task.
         VasomimError: something cannot be written, for example because the disk is full.
     """
     loop = _Loop(fabric, task, optimizer, run, settings, validate, on_step)
-    resumed_from = loop.restore()
-    with stop_signals() as stop, own_randomness(fabric.device):
-        loop.train(schedule, make_batches, stop)
-    if loop.ema is not None:
-        loop.ema.copy_to(task)
+    with losses_of_processes(fabric):
+        resumed_from = loop.restore()
+        with stop_signals() as stop, own_randomness(fabric.device):
+            loop.train(schedule, make_batches, stop)
+        loop.finish()
     return FitResult(loop.step, resumed_from, loop.metrics, loop.guard.total)
 
 
@@ -140,7 +154,10 @@ class _Loop:
         self.scales_loss = getattr(fabric.strategy.precision, "scaler", None) is not None
         if self.scales_loss:
             unfuse(optimizer)  # a fused one would unscale the gradients itself, after they are clipped
-        self.model, self.optimizer = fabric.setup(PlainOutputs(task), optimizer)
+        if fabric.world_size > 1 and fabric.device.type == "cuda":
+            synchronise_norms(task)
+        self.whole = WholeTask(task) if is_sharded(fabric) else None
+        self.model, self.optimizer = set_up(fabric, PlainOutputs(task), optimizer)
         self.validate, self.on_step = validate, on_step
         self.ema = Ema(task, settings.ema) if settings.ema is not None else None
         self.statistics = RunningStatistics(task)
@@ -149,6 +166,8 @@ class _Loop:
         self.window, self.speed = Window(), Speed(fabric.device)
         self.metrics: dict[str, float] = {}
         self.step = self.validated = 0
+        self.taken: Taken | None = None
+        self.told_to_stop = False
 
     def train(self, schedule: Schedule, make_batches: Callable[[int], Iterable[Batch]], stop: StopFlag) -> None:
         """Go on from `self.step` to the last step."""
@@ -163,12 +182,14 @@ class _Loop:
             lr = schedule(self.step)
             set_lr(self.optimizer, lr)
             batch = self.fetch(feed, stop)
-            self.update(batch, settings.progress(self.step))
+            self.update(batch, settings.progress(self.step), stop)
             self.step += 1
             self.speed.add(batch_size(batch) * self.fabric.world_size, time.perf_counter() - began)
             if settings.due(self.step, settings.log_every):
+                self.settle()
+                self.window.average(mean_over_processes)
                 self.log({**self.window.flush(), "lr": lr, **self.speed.flush(feed.take_waited())})
-            stopping = self.any_process(stop.requested)
+            stopping = self.stopping(stop)
             if not stopping:
                 self.check()
             if stopping or settings.due(self.step, settings.save_every):
@@ -182,34 +203,59 @@ class _Loop:
             batch: Batch = self.fabric.to_device(feed.next(self.step))
             return batch
         except Exception as error:
-            # A Ctrl-C reaches the data workers too. If they die of it, nothing is half done here.
-            if not stop.requested or isinstance(error, TrainingError):
+            # A Ctrl-C reaches the data workers too. If they die of it, nothing is half done here; other processes may
+            # be in the midst of a step, though, and cannot save with this one.
+            if not stop.requested or isinstance(error, TrainingError) or self.fabric.world_size > 1:
                 raise
             self.save()
             raise self.interrupted() from error
 
-    def update(self, batch: Batch, progress: Progress) -> None:
-        """One optimiser step, or none if the loss or its gradient is not finite."""
+    def update(self, batch: Batch, progress: Progress, stop: StopFlag) -> None:
+        """Tell the device to take one optimiser step, or none if the loss or its gradient is not finite.
+
+        The host learns which it was when it tells the device of the next step (`settle`), and never waits for the
+        device while that has nothing to do.
+        """
         seed_step(self.settings.seed, progress.step, self.fabric.global_rank, self.fabric.device)
         self.task.train()
         self.statistics.keep()
         self.optimizer.zero_grad(set_to_none=True)
         logs, norm = self.gradients(batch, progress)
-        # With loss scaling, infinite gradients are the scaler's business. This is the one wait for the device in a
-        # step: forward, backward and clipping are queued by then, and no bad step ever reaches the weights.
+        # With loss scaling, infinite gradients are the scaler's business.
         finite = logs["loss"].isfinite() & (norm.isfinite() | self.scales_loss)
-        if self.any_process(~finite):
+        verdict = Verdict(~finite, stop=stop.requested)
+        self.settle()
+        if not self.scales_loss:
+            withhold(self.optimizer.optimizer, verdict.bad)
+        elif verdict.read()[0]:  # the scaler waits for the device in any case
             self.optimizer.zero_grad(set_to_none=True)
-            self.statistics.restore()
-            self.guard.caught(batch, progress, float(logs["loss"]), float(norm))
-            if self.scales_loss:
-                self.optimizer.step()  # there are no gradients; the scaler wants its turn
-            return
         self.optimizer.step()
+        self.statistics.restore(verdict.bad)
+        self.taken = Taken(verdict, batch, progress, logs, norm)
+
+    def settle(self) -> None:
+        """Take note of how the step before went; until then its weights are the present ones.
+
+        Raises:
+            TrainingError: too many steps were bad.
+        """
+        if self.taken is None:
+            return
+        taken, self.taken = self.taken, None
+        bad, stop = taken.verdict.read()
+        self.told_to_stop |= stop
+        if bad:
+            loss = mean_over_processes(taken.logs["loss"])
+            self.guard.caught(gather_batch(taken.batch), taken.progress, float(loss), float(taken.grad_norm))
+            return
         self.guard.passed()
-        self.window.add({**logs, "grad_norm": norm})
+        self.window.add({**taken.logs, "grad_norm": taken.grad_norm})
         if self.ema is not None:
             self.ema.update(self.task)
+
+    def stopping(self, stop: StopFlag) -> bool:
+        """Whether to stop after this step. Several processes stop after the same one, which all heard of."""
+        return stop.requested if self.fabric.world_size == 1 else self.told_to_stop
 
     def gradients(self, batch: Batch, progress: Progress) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Scalars to log and the norm of the gradient before it is clipped.
@@ -224,18 +270,24 @@ class _Loop:
                 f"out of memory on {self.fabric.device} at step {progress.step} with {batch_size(batch)} samples in "
                 f"accumulate={self.settings.accumulate} part(s); raise accumulate, the result stays the same"
             ) from error
-        bound = self.settings.clip_grad or math.inf  # an infinite bound clips nothing; the norm is wanted in any case
-        norm = self.fabric.clip_gradients(self.model, self.optimizer, max_norm=bound, error_if_nonfinite=False)
-        return logs, torch.as_tensor(norm)
+        self.fabric.strategy.precision.unscale_gradients(self.optimizer.optimizer)
+        return logs, clip_gradients(self.optimizer, self.settings.clip_grad)
 
     def check(self) -> bool:
         """Validate and log if it is due and not done yet; returns whether it was."""
         settings = self.settings
         if self.validate is None or self.validated == self.step or not settings.due(self.step, settings.validate_every):
             return False
+        self.settle()
         self.task.eval()
-        averaged = self.ema.applied(self.task) if self.ema is not None else nullcontext()
-        with torch.no_grad(), own_randomness(self.fabric.device), self.fabric.autocast(), averaged:
+        with ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(own_randomness(self.fabric.device))
+            stack.enter_context(self.fabric.autocast())
+            if self.ema is not None:
+                stack.enter_context(self.ema.applied(self.task))
+            if self.whole is not None:
+                stack.enter_context(self.whole.applied())
             seed_step(settings.seed, self.step, self.fabric.global_rank, self.fabric.device, validation=True)
             values = self.validate(self.task, settings.progress(self.step))
         self.log({f"val/{name}": value for name, value in values.items()})
@@ -251,12 +303,16 @@ class _Loop:
             self.on_step(self.step, values)
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on, and the counts and means of the log."""
-        return {
+        """All that the next step depends on, and the counts and means of the log; whole where weights are split."""
+        self.window.average(mean_over_processes)
+        parts = {
             "task": self.task.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "precision": self.fabric.strategy.precision.state_dict(),
             "ema": self.ema.state_dict() if self.ema is not None else None,
+        }
+        return {
+            **(gathered(parts, keep=self.run.writes) if self.whole is not None else parts),
+            "precision": self.fabric.strategy.precision.state_dict(),
             "window": self.window.state_dict(),
             "guard": self.guard.state_dict(),
             "metrics": self.metrics,
@@ -265,47 +321,65 @@ class _Loop:
 
     def save(self) -> None:
         """Write a checkpoint; nobody goes on before it is there."""
+        self.settle()
+        state = self.state()
         if self.run.writes:
-            self.checkpoints.save(self.step, self.state())
+            self.checkpoints.save(self.step, state)
         self.fabric.barrier()
 
     def restore(self) -> int | None:
         """Take the state of the newest checkpoint, if there is one; returns its step.
 
         Raises:
-            CheckpointError: none can be read, or it is not of this task.
+            CheckpointError: none can be read, it is not of this task, or other processes found another one.
         """
         state = self.checkpoints.latest()
+        found = -1 if state is None else state["step"]
+        if self.fabric.broadcast(found) != found:
+            raise CheckpointError(
+                f"process {self.fabric.global_rank} found another newest checkpoint in {self.checkpoints.folder} than "
+                "the first one did; put --out on a file system that all machines share"
+            )
         if state is not None:
             try:
-                self.task.load_state_dict(state["task"])
-                load_optimizer(self.optimizer, state["optimizer"])
-                if state["precision"]:  # a loss scale; empty in every other precision
-                    self.fabric.strategy.precision.load_state_dict(state["precision"])
-                if self.ema is not None:
-                    self.ema.load_state_dict(state["ema"])
-                self.window.load_state_dict(state["window"], self.fabric.device)
-                self.guard.load_state_dict(state["guard"])
+                self.load(state)
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
                 raise CheckpointError(
                     f"the checkpoint of step {state['step']} in {self.checkpoints.folder} is not of this task "
                     f"({str(error).strip().splitlines()[0]}); choose another --out"
                 ) from error
-            self.metrics = dict(state["metrics"])
-            self.step = state["step"]
-            self.validated = state["validated"]
         self.run.truncate_metrics(self.step)
         return None if state is None else self.step
 
-    def any_process(self, flag: bool | torch.Tensor) -> bool:
-        """Whether `flag` is true on any process; waits for the device where it is a tensor."""
-        if self.fabric.world_size == 1:
-            return bool(flag)
-        raised = torch.as_tensor(flag, device=self.fabric.device).float()
-        return bool(torch.as_tensor(self.fabric.all_reduce(raised, reduce_op="sum")) > 0)
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take what `state` returned, on any number of processes."""
+        moments = state["optimizer"]
+        if self.whole is not None:
+            moments = scattered_moments(moments, self.optimizer)
+        self.task.load_state_dict(scattered(state["task"], self.task.state_dict()))
+        load_optimizer(self.optimizer, moments)
+        if state["precision"]:  # a loss scale; empty in every other precision
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
+        if self.ema is not None:
+            self.ema.load_state_dict(scattered(state["ema"], self.ema.state_dict()))
+        self.window.load_state_dict(state["window"], self.fabric.device)
+        self.guard.load_state_dict(state["guard"])
+        self.metrics = dict(state["metrics"])
+        self.step = state["step"]
+        self.validated = state["validated"]
+
+    def finish(self) -> None:
+        """Leave the weights to export in the task."""
+        if self.ema is not None:
+            self.ema.copy_to(self.task)
+        if self.whole is not None:
+            self.whole.restore()
 
     def interrupted(self) -> Interrupted:
         """The error that ends a run on request."""
-        return Interrupted(
-            f"stopped at step {self.step} of {self.settings.total_steps}; run the same command again to go on"
+        return silenced(
+            Interrupted(
+                f"stopped at step {self.step} of {self.settings.total_steps}; run the same command again to go on"
+            ),
+            self.fabric,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -28,6 +28,12 @@ class Window:
             value = value.detach().double()
             self.sums[name] = value if total is None else total + value
             self.counts[name] = self.counts.get(name, 0) + 1
+
+    def average(self, over_processes: Callable[[Tensor], Tensor]) -> None:
+        """Replace the sums by their means over the processes, which all have the same names; twice is once."""
+        if self.sums:
+            means = over_processes(torch.stack(list(self.sums.values())))
+            self.sums = dict(zip(self.sums, means.unbind(), strict=True))
 
     def flush(self) -> dict[str, float]:
         """Means by name; the window is empty afterwards."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 UNDECAYED = frozenset({"pos_embed", "cls_token", "mask_token", "reg_token"})
 """Parameters that take no weight decay although they have several dimensions (timm's names)."""
@@ -102,6 +103,21 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set every group's learning rate to `lr` times its `lr_scale` (1 where it has none)."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group.get("lr_scale", 1.0)
+
+
+def clip_gradients(optimizer: torch.optim.Optimizer, max_norm: float | None) -> Tensor:
+    """Scale the gradients down to `max_norm` where they are larger, all by one factor; none changes nothing.
+
+    Returns:
+        Their norm before, a scalar on their device.
+    """
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+    if isinstance(norm, DTensor):  # the weights are split over processes, and so are the squares
+        norm = norm.full_tensor()
+    if max_norm is not None:  # an infinite bound would multiply every gradient by 1
+        torch.nn.utils.clip_grads_with_norm_(weights, max_norm, norm)
+    return norm
 
 
 def unfuse(optimizer: torch.optim.Optimizer) -> None:

@@ -83,19 +83,28 @@ class RunningStatistics:
 
     def __init__(self, model: nn.Module) -> None:
         """Look after the normalisation layers of `model` that keep running statistics."""
-        layers = [m for m in model.modules() if getattr(m, "track_running_stats", False)]
-        self.buffers = [buffer for layer in layers for buffer in layer.buffers(recurse=False)]
-        self.copies: list[Tensor] = []
+        self.layers = [m for m in model.modules() if getattr(m, "track_running_stats", False)]
+        self.copies: list[tuple[Tensor, Tensor]] = []
 
     def keep(self) -> None:
-        """Remember the present values."""
-        self.copies = [buffer.clone() for buffer in self.buffers]
+        """Remember the present values of the layers in training mode; those of frozen ones cannot change."""
+        buffers = [buffer for layer in self.layers if layer.training for buffer in layer.buffers(recurse=False)]
+        self.copies = [(buffer, buffer.clone()) for buffer in buffers]
 
     @torch.no_grad()
-    def restore(self) -> None:
-        """Go back to the values remembered."""
-        for buffer, copy in zip(self.buffers, self.copies, strict=True):
-            buffer.copy_(copy)
+    def restore(self, bad: Tensor) -> None:
+        """Go back to the values remembered if `bad`, a bool scalar on their device, is true; waits for nothing."""
+        for buffer, copy in self.copies:
+            buffer.copy_(torch.where(bad, copy, buffer))
+
+
+def synchronise_norms(module: nn.Module) -> None:
+    """Let the BatchNorm layers that are trained take their statistics over the batch of all processes, CUDA only."""
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            trained = any(weight.requires_grad for weight in child.parameters(recurse=False))
+            if isinstance(child, nn.modules.batchnorm._BatchNorm) and trained:
+                setattr(parent, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))  # type: ignore[no-untyped-call]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vasomim.models.norm import InputNorm
 from vasomim.ops.patches import grid_of
@@ -58,10 +59,18 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         b, n, d = x.shape
         heads = self.num_heads
-        q, k, v = self.qkv(x).reshape(b, n, 3, heads, d // heads).permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, N, d)
-        x = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, d)
+        # Taken apart where they lie: their gradients are then put together in one copy instead of two.
+        q, k, v = (part.transpose(1, 2) for part in self.qkv(x).reshape(b, n, 3, heads, d // heads).unbind(2))
+        x = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, d)  # from (B, heads, N, d)
         projected: Tensor = self.proj(x)
         return projected
+
+    def first_row(self, x: Tensor) -> Tensor:
+        """How the first token attends to all tokens, in each head: (B, N, D) -> (B, heads, N), rows summing to 1."""
+        b, n, d = x.shape
+        q, k, _ = self.qkv(x).reshape(b, n, 3, self.num_heads, d // self.num_heads).permute(2, 0, 3, 1, 4).unbind(0)
+        scores: Tensor = q[:, :, 0:1] @ k.transpose(-2, -1) / (d // self.num_heads) ** 0.5  # (B, heads, 1, N)
+        return scores.float().softmax(-1)[:, :, 0]
 
 
 class Mlp(nn.Module):
@@ -80,6 +89,9 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Pre-norm transformer block: (B, N, D) -> (B, N, D)."""
 
+    grad_checkpointing = False
+    """Whether to compute the activations again in the backward pass instead of keeping them (timm's name)."""
+
     def __init__(
         self, dim: int, num_heads: int, mlp_ratio: float = 4.0, qkv_bias: bool = True, drop_path: float = 0.0
     ) -> None:
@@ -91,6 +103,12 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            out: Tensor = checkpoint(self._residuals, x, use_reentrant=False)
+            return out
+        return self._residuals(x)
+
+    def _residuals(self, x: Tensor) -> Tensor:
         x = x + self.drop_path(self.attn(self.norm1(x)))
         out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
         return out
@@ -125,6 +143,8 @@ class VisionTransformer(nn.Module):
         drop_path_rate: Stochastic depth of the last block; rises linearly from 0 at the first.
         num_classes: Outputs of a linear head on the class token; 0 is no head.
         fixed_positions: Keep the sine-cosine positions as they are instead of training them.
+        reg_tokens: Register tokens (Darcet et al., ICLR 2024), learned tokens beside the class token that the blocks
+            see and no output holds; 0 is none.
 
     Raises:
         ValueError: if sizes do not divide.
@@ -143,6 +163,7 @@ class VisionTransformer(nn.Module):
         drop_path_rate: float = 0.0,
         num_classes: int = 0,
         fixed_positions: bool = False,
+        reg_tokens: int = 0,
     ) -> None:
         super().__init__()
         height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
@@ -151,6 +172,7 @@ class VisionTransformer(nn.Module):
         self.input_norm: InputNorm | None = None
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self.reg_token = nn.Parameter(torch.zeros(1, reg_tokens, embed_dim)) if reg_tokens else None
         count = self.grid_size[0] * self.grid_size[1]
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + count, embed_dim), requires_grad=not fixed_positions)
         rates = [drop_path_rate * i / max(depth - 1, 1) for i in range(depth)]
@@ -168,6 +190,8 @@ class VisionTransformer(nn.Module):
         assert proj.bias is not None
         nn.init.zeros_(proj.bias)
         nn.init.trunc_normal_(self.cls_token, std=0.02)
+        if self.reg_token is not None:
+            nn.init.trunc_normal_(self.reg_token, std=0.02)
         with torch.no_grad():
             self.pos_embed[:, 1:] = sincos_2d(self.embed_dim, self.grid_size)
 
@@ -194,6 +218,19 @@ class VisionTransformer(nn.Module):
                 self._resized[key] = resize_positions(pos_embed, self.grid_size, grid)
         return self._resized[key]
 
+    def add_registers(self, tokens: Tensor) -> Tensor:
+        """Put the register tokens, where there are any, behind the class token: (B, 1 + N, D) -> (B, 1 + R + N, D)."""
+        if self.reg_token is None:
+            return tokens
+        registers = self.reg_token.expand(tokens.shape[0], -1, -1)
+        return torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
+
+    def drop_registers(self, tokens: Tensor) -> Tensor:
+        """Take them out again: (B, 1 + R + N, D) -> (B, 1 + N, D)."""
+        if self.reg_token is None:
+            return tokens
+        return torch.cat([tokens[:, :1], tokens[:, 1 + self.reg_token.shape[1] :]], dim=1)
+
     def embed(self, x: Tensor) -> Tensor:
         """Class token and patch tokens with positions: (B, C, H, W) -> (B, 1 + L, D).
 
@@ -209,10 +246,11 @@ class VisionTransformer(nn.Module):
         return tokens + self.positions(grid)
 
     def run_blocks(self, tokens: Tensor) -> Tensor:
-        """All blocks and the last norm: (B, N, D) -> (B, N, D)."""
+        """All blocks, which see the registers too, and the last norm: (B, 1 + N, D) -> (B, 1 + N, D)."""
+        tokens = self.add_registers(tokens)
         for block in self.blocks:
             tokens = block(tokens)
-        normed: Tensor = self.norm(tokens)
+        normed: Tensor = self.norm(self.drop_registers(tokens))
         return normed
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -233,14 +271,26 @@ class VisionTransformer(nn.Module):
         if list(indices) != sorted(set(indices)) or not indices or not 0 <= indices[0] <= indices[-1] < self.depth:
             raise ValueError(f"indices must rise within 0..{self.depth - 1}, got {list(indices)}")
         h, w = grid_of(x.shape[2], x.shape[3], self.patch_size)
-        tokens = self.embed(x)
+        tokens = self.add_registers(self.embed(x))
         maps = []
         for number, block in enumerate(self.blocks[: indices[-1] + 1]):
             tokens = block(tokens)
             if number in indices:
-                patches = (self.norm(tokens) if norm else tokens)[:, 1:]
+                patches = self.drop_registers(self.norm(tokens) if norm else tokens)[:, 1:]
                 maps.append(patches.transpose(1, 2).reshape(x.shape[0], self.embed_dim, h, w))
         return maps
+
+    def class_attention(self, x: Tensor) -> Tensor:
+        """How the class token attends to the patches in the last block, mean over heads: (B, C, H, W) -> (B, L).
+
+        Non-negative; a row sums to 1 less what the class token gives to itself (Caron et al., ICCV 2021, figure 1).
+        """
+        tokens = self.embed(x)
+        *earlier, last = self.blocks
+        for block in earlier:
+            tokens = block(tokens)
+        assert isinstance(last, Block)
+        return last.attn.first_row(last.norm1(tokens)).mean(1)[:, 1:]
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) -> class token (B, D), or (B, num_classes) with a head."""

@@ -1,30 +1,31 @@
-"""Weights on disk: safetensors with a config and a card; foreign files are read, never unpickled.
+"""Our weights on disk, safetensors with a config and a card, and models from these or from foreign files.
 
 An export folder holds model.safetensors, config.json and README.md; a run folder holds one such folder as export/.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import pickle
 import shutil
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vasomim.errors import CheckpointError, MisuseError
-from vasomim.models.matching import MatchReport, adapt_state
+from vasomim.models.architecture import EncoderFacts, decoder_measures, encoder_facts
+from vasomim.models.layouts import Layout, layout_of, to_timm
+from vasomim.models.mae import MaskedAutoencoder
+from vasomim.models.matching import MatchReport, adapt_state, check_finite
 from vasomim.models.norm import InputNorm
 from vasomim.models.registry import VITS, create_model, encoder_arguments
 from vasomim.models.vit import VisionTransformer
+from vasomim.models.weight_files import CARD, CONFIG, WEIGHTS, find_weights, read_json_beside, read_state_dict
 
 __all__ = [
     "KINDS",
@@ -40,80 +41,18 @@ __all__ = [
 
 FORMAT_VERSION = 1
 KINDS = ("segmentation", "encoder", "mae", "segmentor")
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-Format = Literal["auto", "vasomim", "timm", "mae"]
+Format = Literal["auto", "vasomim"] | Layout
 
 
-def find_weights(path: Path | str) -> Path:
-    """The weight file meant by a run folder, an export folder or a file.
-
-    Raises:
-        MisuseError: if nothing is there.
-        CheckpointError: if a folder holds no exported weights.
-    """
-    path = Path(path)
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise MisuseError(f"{path} does not exist; give a run folder, an export folder or a weight file")
-    for file in (path / "export" / WEIGHTS, path / WEIGHTS):
-        if file.is_file():
-            return file
-    unfinished = " (the run has not finished: resume it first)" if (path / "checkpoints").is_dir() else ""
-    raise CheckpointError(f"{path} holds neither export/{WEIGHTS} nor {WEIGHTS}{unfinished}")
-
-
-def _read_tensors(file: Path) -> Any:
-    """What a weight file holds, told by its first bytes: suffixes lie."""
-    with file.open("rb") as stream:
-        head = stream.read(16)
-    if not head:
-        raise CheckpointError(f"{file} is empty; download or export it again")
-    if head.lstrip().startswith(b"<"):
-        raise CheckpointError(
-            f"{file} is a web page, not weights; the download went wrong (a login page?): fetch it again"
-        )
-    if head.startswith(b"version https"):
-        raise CheckpointError(f"{file} is a git-lfs pointer, not weights; run `git lfs pull`")
-    try:
-        if head[8:9] == b"{":
-            return load_file(file)
-        # Namespaces are plain attribute bags that MAE-like scripts store beside their weights.
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle protocols; what cannot be read raises
-            with file.open("rb") as stream:  # given a path, torch would go by its suffix
-                return torch.load(stream, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{file} is damaged or holds Python objects besides tensors, which we never run; download it again or save "
-            "its state dict alone"
-        ) from error
-    except Exception as error:  # a damaged file can make the readers stumble over anything, IndexError included
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{file} is corrupt or no weight file: {line}; download or export it again") from error
-
-
-def read_state_dict(path: Path | str) -> dict[str, Tensor]:
-    """Tensors by name from a run folder, an export folder, a safetensors file or a .pt / .pth file.
-
-    Nested checkpoints ({"model": ...}, {"state_dict": ...}) are unwrapped; nothing is ever unpickled but tensors and
-    plain numbers.
+def is_ours(path: Path | str) -> bool:
+    """Whether a config.json of ours lies beside the weights: other libraries write files of that name, too.
 
     Raises:
-        MisuseError: if the path does not exist.
-        CheckpointError: if the file is corrupt, truncated, a web page, or holds no tensors.
+        MisuseError, CheckpointError: as `find_weights`; or the config is no JSON.
     """
     file = find_weights(path)
-    content = _read_tensors(file)
-    for _ in range(4):
-        if not isinstance(content, Mapping):
-            break
-        tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
-        if tensors:
-            return tensors
-        names = ("model", "state_dict", "model_state_dict", "module", "encoder", "teacher", "student")
-        content = next((content[n] for n in names if isinstance(content.get(n), Mapping)), None)
-    raise CheckpointError(f"{file} holds no tensors by name; give a state dict or a checkpoint with one")
+    theirs = {"model_type", "architecture", "architectures"}  # what transformers and timm say of a model
+    return file.with_name(CONFIG).is_file() and theirs.isdisjoint(read_json_beside(file))
 
 
 def read_config(path: Path | str) -> dict[str, Any]:
@@ -128,12 +67,9 @@ def read_config(path: Path | str) -> dict[str, Any]:
         raise CheckpointError(
             f"{file} is missing: weights need their {CONFIG} beside them; give the whole export folder"
         )
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{file} is not valid JSON ({error}); export the weights again") from error
+    config = read_json_beside(file)
     _check_config(config, file)
-    return dict(config)
+    return config
 
 
 def _check_config(config: Any, where: Path) -> None:
@@ -165,6 +101,7 @@ def _load_strictly(model: nn.Module, state: Mapping[str, Tensor], where: Path) -
         raise CheckpointError(
             f"{where} does not fit its {CONFIG}: {'; '.join(wrong[:3])}{more}; export the weights again"
         )
+    check_finite(state)
     model.load_state_dict(dict(state))
 
 
@@ -217,7 +154,7 @@ def _stored(model: nn.Module, dtype: torch.dtype | None) -> dict[str, Tensor]:
     """Tensors to write: parameters in `dtype`, buffers (running variances) as they are."""
     parameters = {name for name, _ in model.named_parameters()}
     return {
-        name: value.detach().to("cpu", dtype if name in parameters else None).clone().contiguous()
+        name: value.detach().to("cpu", dtype if name in parameters else None)
         for name, value in model.state_dict().items()
     }
 
@@ -246,14 +183,25 @@ def save_pretrained(
     Raises:
         CheckpointError: if the config is incomplete or the folder cannot be written.
     """
-    folder = Path(folder)
     text = json.dumps(_described(model, config), indent=2, sort_keys=True)
+    write_weights_folder(folder, _stored(model, dtype), {CONFIG: text + "\n", CARD: card})
+
+
+def write_weights_folder(folder: Path | str, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:
+    """Write model.safetensors and text files into a folder, all of it or nothing; an older folder is replaced.
+
+    Raises:
+        CheckpointError: if it cannot be written; what was there is untouched.
+    """
+    folder = Path(folder)
     fresh, old = (folder.with_name(f".{folder.name}.{word}-{os.getpid()}") for word in ("new", "old"))
     try:
         fresh.mkdir(parents=True)
-        save_file(_stored(model, dtype), fresh / WEIGHTS, metadata={"format": "pt"})
-        (fresh / CONFIG).write_text(text + "\n", encoding="utf-8")
-        (fresh / CARD).write_text(card, encoding="utf-8")
+        # Views of one tensor, such as the thirds of query, key and value, would share its storage.
+        whole = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
+        save_file(whole, fresh / WEIGHTS, metadata={"format": "pt"})
+        for name, text in texts.items():
+            (fresh / name).write_text(text, encoding="utf-8")
         for path in (*fresh.iterdir(), fresh):
             _sync(path)
         # A folder cannot be renamed over another: the old one steps aside and goes once the new one stands.
@@ -270,26 +218,27 @@ def save_pretrained(
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _guess_encoder(state: Mapping[str, Tensor], path: Path | str) -> tuple[str, dict[str, Any]]:
-    """Registry name and patch size of a foreign ViT, from the shapes of its tensors."""
-    kernel = next((v for k, v in state.items() if k.endswith("patch_embed.proj.weight") and v.ndim == 4), None)
-    found = f"its first keys are {', '.join(list(state)[:5])}"
-    if kernel is None:
-        raise CheckpointError(f"{path} holds no ViT (no patch_embed.proj.weight); {found}")
-    blocks = {k.split("blocks.")[1].split(".")[0] for k in state if "blocks." in k and "decoder" not in k}
-    sizes = (kernel.shape[0], len(blocks))
-    for name, size in VITS.items():
-        if (size["embed_dim"], size["depth"]) == sizes:
-            return name, {"patch_size": kernel.shape[-1]}
-    raise CheckpointError(
-        f"{path} holds a ViT of width {sizes[0]} and {sizes[1]} blocks, which is none we have; {found}"
-    )
+def _is_foreign(path: Path | str, state: Mapping[str, Tensor], asked: str) -> bool:
+    """Whether a file is of another project, after comparing its format with the one asked for."""
+    found = "vasomim" if is_ours(path) else layout_of(state)
+    if asked not in ("auto", found):
+        raise CheckpointError(f"{path} has format {found}, not {asked}; leave the format at auto")
+    return found != "vasomim"
 
 
-def _format_of(path: Path | str, state: Mapping[str, Tensor]) -> str:
-    if find_weights(path).with_name(CONFIG).is_file():
-        return "vasomim"
-    return "mae" if any("decoder_embed." in key for key in state) else "timm"
+def foreign_facts(path: Path | str, state: Mapping[str, Tensor]) -> EncoderFacts:
+    """The ViT in a file of another project, which must be of a size we have.
+
+    Raises:
+        CheckpointError: if it is none of ours.
+    """
+    facts = encoder_facts(state, read_json_beside(find_weights(path)), str(path))
+    if facts.model is None:
+        raise CheckpointError(
+            f"{path} holds a ViT of width {facts.embed_dim} and {facts.depth} blocks, which is none we have; its first "
+            f"keys are {', '.join(list(state)[:5])}"
+        )
+    return facts
 
 
 def load_encoder(
@@ -300,14 +249,17 @@ def load_encoder(
     img_size: int | None = None,
     patch_size: int | None = None,
 ) -> VisionTransformer:
-    """The pre-trained ViT of any of our exports, or of a file with timm or MAE keys, in evaluation mode.
+    """The pre-trained ViT of any of our exports, or of a file of another project, in evaluation mode.
 
-    Our encoders take images in [0, 1]: their normalisation comes along as `input_norm`. Foreign files state no
-    statistics; images then have to be normalised as those weights expect.
+    Read are the key layouts of timm, MAE, DINO and DINOv2 (registers and layer scales included), and of Hugging Face's
+    ViT, ViTMAE and DINOv2, as safetensors or as files of torch.save that hold nothing but tensors and plain numbers.
+
+    Our encoders take images in [0, 1]: their normalisation comes along as `input_norm`. Images for foreign weights have
+    to be normalised as those weights expect.
 
     Args:
-        path: Run folder, export folder or weight file.
-        format: `vasomim`, `timm`, `mae`, or `auto` to find out.
+        path: Run folder, export folder, Hugging Face folder or weight file.
+        format: `vasomim`, a layout (`timm`, `mae`, `dino`, `hf-vit`, `hf-vitmae`, `hf-dinov2`), or `auto` to find out.
         model: Registry name of the ViT; by default the one the file was made for.
         in_chans: Image channels; by default as in our file, 1 for a foreign one.
         img_size: Side the positions are made for; by default as in our file, 224 for a foreign one.
@@ -315,17 +267,16 @@ def load_encoder(
 
     Raises:
         MisuseError: if the path does not exist, or the model's name is unknown.
-        CheckpointError: if the file is corrupt, of another format or architecture, or holds no ViT.
+        CheckpointError: if the file is corrupt, of another format or architecture, holds no ViT, or holds NaN.
     """
     state = read_state_dict(path)
-    found = _format_of(path, state)
-    if format not in ("auto", found):
-        raise CheckpointError(f"{path} has format {found}, not {format}; leave the format at auto")
-    config = read_config(path) if found == "vasomim" else {}
-    if config:
-        name, kwargs = encoder_arguments(config["model"], config.get("kwargs", {}))
+    config: dict[str, Any] = {}
+    if _is_foreign(path, state, format):
+        facts = foreign_facts(path, state)
+        name, kwargs = str(facts.model), facts.arguments()
     else:
-        name, kwargs = _guess_encoder(state, path)
+        config = read_config(path)
+        name, kwargs = encoder_arguments(config["model"], config.get("kwargs", {}))
     if model is not None:  # its own sizes, not those of the file
         name, kwargs = model, {key: kwargs[key] for key in ("in_chans", "img_size") if key in kwargs}
     asked = {"in_chans": in_chans, "img_size": img_size, "patch_size": patch_size}
@@ -337,3 +288,46 @@ def load_encoder(
     if "mean" in config and "std" in config:
         encoder.input_norm = InputNorm(config["mean"], config["std"], persistent=False)
     return encoder.eval()
+
+
+def load_autoencoder(path: Path | str) -> MaskedAutoencoder:
+    """The whole masked autoencoder of one of our exports or of a file of MAE's or ViTMAE's, in evaluation mode.
+
+    Channels, patch and image size are those of the file; a foreign one's images have to be normalised as it expects,
+    so its own `input_norm` is mean 0 and deviation 1.
+
+    Raises:
+        MisuseError: if the path does not exist.
+        CheckpointError: if the file is corrupt, or holds no autoencoder or one without all of its decoder.
+    """
+    if is_ours(path):
+        model, config = load_pretrained(path)
+        if not isinstance(model, MaskedAutoencoder):
+            raise CheckpointError(f"{path} holds a model of kind {config['kind']}, not a masked autoencoder")
+        return model
+    state = read_state_dict(path)
+    facts, decoder = foreign_facts(path, state), decoder_measures(state, read_json_beside(find_weights(path)))
+    if decoder is None:
+        raise CheckpointError(f"{path} holds an encoder without decoder; choose the weights of a masked autoencoder")
+    sizes = {"in_chans": facts.in_chans, "img_size": facts.img_size, "mean": 0.0, "std": 1.0}
+    model = create_model(f"mae_{facts.model}", **{**facts.arguments(), **sizes, **decoder})
+    adapted, report = adapt_state(model, state)
+    lost = [name for name in report.missing if not name.startswith("input_norm.")]
+    if lost:
+        raise CheckpointError(f"{path} lacks {len(lost)} tensors of its autoencoder, {lost[0]} for one; it is damaged")
+    model.load_state_dict(adapted, strict=False)
+    assert isinstance(model, MaskedAutoencoder)
+    _check_decoder_positions(model, to_timm(state).state.get("decoder_pos_embed"), path)
+    return model.eval()
+
+
+def _check_decoder_positions(model: MaskedAutoencoder, stored: Tensor | None, path: Path | str) -> None:
+    """Ours are MAE's sine-cosine positions by construction; a file with others would compute something else."""
+    if stored is None or stored.shape[1:] != (model.decoder_positions.shape[1] + 1, model.decoder_positions.shape[2]):
+        return
+    wanted = torch.cat([torch.zeros_like(stored[:, :1]), model.decoder_positions.to(stored.dtype)], dim=1)
+    if not torch.allclose(stored, wanted, atol=1e-3):
+        raise CheckpointError(
+            f"{path}: the positions of the decoder are not MAE's sine and cosine, which ours always are; take the "
+            "encoder alone"
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from vasomim.errors import MisuseError
@@ -52,3 +54,13 @@ def computes_bf16_fast(device: torch.device) -> bool:
     # torch tells the processor's instruction sets in recent versions; where it does not, fp32 is the safe answer.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("amx_bf16"))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be taken there; 0 where the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0

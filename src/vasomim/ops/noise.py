@@ -7,6 +7,8 @@ run was resumed; a stateful generator gives none of that. The mixing function is
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -57,3 +59,15 @@ def counter_uniform(seed: int, epoch: Tensor, index: Tensor, count: int) -> Tens
     bits = _shifted(_mixed(key[:, None] + counters), 41)  # (B, count), 23 bits
     # 23 bits and a half: exact in float32, never 0 (log 0) and never 1 (24 bits and a half would round up to it).
     return (bits.float() + 0.5) * 2.0**-23
+
+
+def counter_normal(seed: int, epoch: Tensor, index: Tensor, count: int) -> Tensor:
+    """Standard normal noise by the same rules: int64 (B,), int64 (B,) -> (B, count) float32 (Box & Muller 1958).
+
+    Raises:
+        ValueError: as `counter_uniform`.
+    """
+    half = -(-count // 2)
+    radius, turn = counter_uniform(seed, epoch, index, 2 * half).view(-1, 2, half).unbind(1)
+    radius, turn = (-2 * radius.log()).sqrt(), 2 * math.pi * turn
+    return torch.cat([radius * turn.cos(), radius * turn.sin()], 1)[:, :count]

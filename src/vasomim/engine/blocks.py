@@ -1,0 +1,39 @@
+"""What can be done to the blocks of a transformer before it is trained; names and values of its weights stay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from vasomim.models.vit import Block
+
+
+def transformer_blocks(module: nn.Module) -> list[Block]:
+    """The blocks inside a module that are trained, encoder and decoder alike, in the order of its parts."""
+    blocks = [part for part in module.modules() if isinstance(part, Block)]
+    return [block for block in blocks if any(weight.requires_grad for weight in block.parameters())]
+
+
+def checkpoint_activations(module: nn.Module) -> int:
+    """Let the blocks forget what they computed and compute it again in the backward pass; returns how many do.
+
+    Memory falls to the input of each block, time grows by the forward pass of the blocks (Chen et al., "Training deep
+    nets with sublinear memory cost", arXiv 1604.06174).
+    """
+    blocks = transformer_blocks(module)
+    for block in blocks:
+        block.grad_checkpointing = True
+    return len(blocks)
+
+
+def compile_blocks(module: nn.Module, **options: Any) -> int:
+    """Have torch compile each block when it is first called; returns how many. `options` are torch.compile's.
+
+    Block by block and not as a whole: all blocks of one shape share one compilation, and what is around them (masks,
+    losses, frozen networks) needs no second look when a method changes.
+    """
+    blocks = transformer_blocks(module)
+    for block in blocks:
+        block.compile(**options)
+    return len(blocks)

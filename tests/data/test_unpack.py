@@ -1,0 +1,155 @@
+"""Unpacking: honest archives come out whole; hostile ones leave nothing behind, inside or outside of the folder."""
+
+import io
+import os
+import stat
+import tarfile
+import zipfile
+
+import pytest
+
+from vasomim.data import unpack as module
+from vasomim.data.unpack import unpack
+from vasomim.errors import DataError, MisuseError
+
+FILES = {"set/images/1.png": b"one" * 50, "set/masks/1.png": b"", "readme.txt": b"hello"}
+
+
+def zipped(path, files, **more):
+    with zipfile.ZipFile(path, "w", **more) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def tarred(path, files, mode="w"):
+    with tarfile.open(path, mode) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def contents(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder inside a folder, so that what escapes is seen."""
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    yield inner
+    assert {path.name for path in tmp_path.iterdir()} <= {"inner", "a.zip", "a.tar", "linked"}
+
+
+@pytest.mark.parametrize("kind", ["zip", "deflated", "tar", "gz", "xz"])
+def test_unpack__honest_archives(place, kind):
+    if kind in ("zip", "deflated"):
+        method = zipfile.ZIP_DEFLATED if kind == "deflated" else zipfile.ZIP_STORED
+        archive = zipped(place / "a.bin", FILES, compression=method)
+    else:
+        archive = tarred(place / "a.bin", FILES, "w" if kind == "tar" else f"w:{kind}")
+    seen = []
+    assert unpack(archive, place / "out", lambda *step: seen.append(step)) == 3
+    assert contents(place / "out") == FILES
+    assert seen[-1] == (155, 155)
+    assert {path.name for path in place.iterdir()} == {"a.bin", "out"}
+
+
+OUTSIDE = ["../evil", "a/../../evil", "/tmp/evil", "C:/evil", "c:evil", "..\\evil", "\\\\host\\evil", "a\\..\\..\\evil"]
+
+
+@pytest.mark.parametrize("make", [zipped, tarred])
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_unpack__nothing_outside_of_the_folder(place, make, name):
+    archive = make(place / "a.bin", {"good": b"1", name: b"2"})
+    with pytest.raises(DataError, match="lies outside of the folder; such an archive is not unpacked"):
+        unpack(archive, place / "out")
+    assert [path.name for path in place.iterdir()] == ["a.bin"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_unpack__no_links_or_devices_in_tar(place, kind):
+    with tarfile.open(place / "a.tar", "w") as archive:
+        info = tarfile.TarInfo("link")
+        info.type, info.linkname = kind, "../../evil"
+        archive.addfile(info)
+    with pytest.raises(DataError, match="holds a link or device, 'link'"):
+        unpack(place / "a.tar", place / "out")
+
+
+def test_unpack__no_links_in_zip(place):
+    info = zipfile.ZipInfo("link")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(place / "a.zip", "w") as archive:
+        archive.writestr(info, "/etc/passwd")
+    with pytest.raises(DataError, match="holds a link, 'link'"):
+        unpack(place / "a.zip", place / "out")
+
+
+def test_unpack__a_bomb_by_its_claims(place, monkeypatch):
+    monkeypatch.setattr(module, "FREE_RATIO", 1000)
+    archive = zipped(place / "a.zip", {"zeros": bytes(10**6)}, compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(DataError, match="that is no honest archive"):
+        unpack(archive, place / "out")
+
+
+def test_unpack__too_many_files(place, monkeypatch):
+    monkeypatch.setattr(module, "COUNT_LIMIT", 2)
+    with pytest.raises(DataError, match="more than 2 files"):
+        unpack(zipped(place / "a.zip", FILES), place / "out")
+
+
+def test_unpack__a_header_that_lies_about_the_size(place):
+    archive = zipped(place / "a.zip", {"a": b"x" * 1000}, compression=zipfile.ZIP_DEFLATED)
+    content = bytearray(archive.read_bytes())
+    for marker, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        at = content.index(marker) + offset
+        content[at : at + 4] = (10).to_bytes(4, "little")
+    archive.write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be unpacked|larger than it claims"):
+        unpack(archive, place / "out")
+    assert [path.name for path in place.iterdir()] == ["a.zip"]
+
+
+def test_unpack__two_files_of_one_name(place):
+    with zipfile.ZipFile(place / "a.zip", "w") as archive:
+        archive.writestr("a", "1")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("a", "2")
+    with pytest.raises(DataError, match="two files called 'a'"):
+        unpack(place / "a.zip", place / "out")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "bits", "text"])
+def test_unpack__damaged_archives(place, damage):
+    archive = zipped(place / "a.zip", {"a": os.urandom(1000), "b": b"2"})
+    content = bytearray(archive.read_bytes())
+    if damage == "truncated":
+        content = content[:-40]
+    elif damage == "bits":
+        content[100] ^= 1
+    else:
+        content = b"no archive"
+    archive.write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be unpacked|is no zip or tar archive"):
+        unpack(archive, place / "out")
+    assert [path.name for path in place.iterdir()] == ["a.zip"]
+
+
+def test_unpack__more_than_the_disk_has(place, monkeypatch):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
+    with pytest.raises(DataError, match="free some space"):
+        unpack(zipped(place / "a.zip", FILES), place / "out")
+
+
+def test_unpack__a_folder_with_something_in_it(place):
+    archive = zipped(place / "a.zip", FILES)
+    (place / "out").mkdir()
+    (place / "out" / "mine").write_text("keep")
+    with pytest.raises(MisuseError, match="is not empty"):
+        unpack(archive, place / "out")
+    (place / "out" / "mine").unlink()
+    assert unpack(archive, place / "out") == 3
