@@ -162,7 +162,8 @@ def page() -> str:
     return HEAD + "".join(f"\n## {title}\n\n{body}" for title, body in sections.items())
 
 
-PRETRAINING = """ViT-Ti/16, decoder 128 x 2, 224 px, 2,400 steps of 16 (recipes `pretrain_laptop`, `mae_laptop`) on ARCADE
+PRETRAINING = """ViT-Ti/16, decoder 128 x 2, 224 px, 2,400 steps of 16 (recipes `pretrain_laptop`, `mae_laptop`) on
+ARCADE
 syntax/train, ARCADE stenosis/train and Danilov, 3,951 frames without labels and without any validation part;
 one CPU core a run, shared with other work. Re-encoded copies of frames (247 in stenosis/train) were not removed.
 Held-out frames under uniform masks. Random weights give a probe of about 0.18.

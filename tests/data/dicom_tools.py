@@ -58,6 +58,7 @@ def dataset_of(pixels: np.ndarray, bits: int | None = None, **elements: Any) -> 
         "SOPClassUID": meta.MediaStorageSOPClassUID,
         "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
         "StudyInstanceUID": generate_uid(),
+        "SeriesInstanceUID": generate_uid(),
         "Modality": "XA",
         "NumberOfFrames": len(pixels),
         "Rows": pixels.shape[1],
