@@ -111,7 +111,7 @@ def test_segmentation__holds_nothing_private_unless_identity_is_kept(run: Path) 
 
 @pytest.mark.parametrize("charset", ["ISO_IR 100", "ISO_IR 144", "ISO_IR 192", ["", "ISO 2022 IR 87"]])
 def test_segmentation__keeps_names_in_any_alphabet(tmp_path: Path, charset: object) -> None:
-    name = {"ISO_IR 100": "Müßig^Zoë", "ISO_IR 144": "Люкceмбypг"}.get(str(charset), "Yamada^Tarou=山田^太郎")
+    name = {"ISO_IR 100": "Müßig^Zoë", "ISO_IR 144": "Люкceмбypг"}.get(str(charset), "Yamada^Tarou=山田^太郎")  # noqa: RUF001
     path = make_run(tmp_path / "run.dcm", SpecificCharacterSet=charset, PatientName=name)
     assert segment(path, band(), keep_identity=True).PatientName == name
 

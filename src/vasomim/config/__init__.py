@@ -15,6 +15,7 @@ from vasomim.config.sections import (
 from vasomim.config.settings import (
     DatasetsConfig,
     DemoConfig,
+    DoctorConfig,
     EvaluateConfig,
     ExtractConfig,
     FinetuneConfig,
@@ -31,6 +32,7 @@ __all__ = [
     "DatasetsConfig",
     "DemoConfig",
     "DicomConfig",
+    "DoctorConfig",
     "EvaluateConfig",
     "ExtractConfig",
     "FinetuneConfig",

@@ -38,6 +38,24 @@ class ExtractConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DoctorConfig:
+    """Audit data before training: broken, doubled, leaking, misplaced and odd files, and the fix for each."""
+
+    inputs: tuple[Path, ...] = ()
+    """Folders of frames, labelled or not. Sub-folders named train, val or test are splits, else each folder is one."""
+    out: Path | None = None
+    """Folder for report.html and doctor.json; without it only the table is printed."""
+    keep_list: Path | None = None
+    """Text file (.txt) to write: frames left when one of all copies is kept; other verbs read it as INPUT."""
+    workers: int = 0
+    """Processes; 0 takes one a core."""
+
+    def __post_init__(self) -> None:
+        listed = self.keep_list is None or self.keep_list.suffix.lower() == ".txt"
+        check((listed, f"keep_list must end in .txt, so that it is known for a list, got {self.keep_list}"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
     """Pack frames into a few large files that training reads window by window; check or unpack a pack."""
 

@@ -89,7 +89,7 @@ def concatenate(datasets: Sequence[FrameDataset]) -> FrameDataset:
     counts = Counter(record.id for dataset in datasets for record in dataset.records)
     if all(count == 1 for count in counts.values()):
         return _Concatenation(datasets, [record for dataset in datasets for record in dataset.records])
-    prefixes = _distinct_tails([_root(dataset) for dataset in datasets])
+    prefixes = distinct_tails([_root(dataset) for dataset in datasets])
     records = [
         dataclasses.replace(record, id=f"{prefix}/{record.id}")
         for prefix, dataset in zip(prefixes, datasets, strict=True)
@@ -112,8 +112,12 @@ def _root(dataset: FrameDataset) -> str:
     return dataset.records[0].source if len(dataset.records) else ""
 
 
-def _distinct_tails(roots: Sequence[str]) -> list[str]:
-    """The shortest equal number of last path parts that tells all roots apart."""
+def distinct_tails(roots: Sequence[str]) -> list[str]:
+    """The shortest equal number of last path parts that tells all roots apart.
+
+    Raises:
+        MisuseError: two roots are one.
+    """
     parts = [PurePath(root).parts for root in roots]
     for length in range(1, max(map(len, parts)) + 1):
         tails = ["/".join(part.strip("/\\:") for part in path[-length:]).strip("/") for path in parts]
