@@ -83,6 +83,7 @@ def test_idle_in_finetuning__what_a_convolutional_model_has_no_use_for() -> None
         ({"method": "amt", "masking.mask_ratio": 0.6}, "add up to less than 1"),
         ({"prototypes.weight": 0.1, "masking.guidance": "none"}, "prototypes.weight above 0 needs"),
         ({"method": "mocov3", "optim.batch_size": 4, "optim.accumulate": 4}, "mocov3 compares frames"),
+        ({"method": "dino", "run.strategy": "fsdp"}, "dino needs whole weights on each device"),
         ({"method": "mea"}, "one of vasomim, simmim"),
         ({"dino.local_scale": [0.5, 0.4]}, "local_scale must satisfy"),
         ({"mocov3.temperature": 0}, "temperature must be above 0"),

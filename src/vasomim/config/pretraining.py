@@ -87,4 +87,9 @@ class PretrainConfig:
             "amt": (unseen < 1, f"masking.mask_ratio and amt.throw_ratio must add up to less than 1, got {unseen}"),
             "mocov3": (part > 1, f"mocov3 compares frames: give batch_size / accumulate of at least 2, got {part}"),
         }
-        return [rules[self.method]] if self.method in rules else []
+        whole = ("amt", "hpm", "mocov3", "dino")  # they look into blocks, or keep a copy of them
+        splits = (
+            self.run.strategy != "fsdp" or self.method not in whole,
+            f"{self.method} needs whole weights on each device, got run.strategy=fsdp; take ddp",
+        )
+        return [splits, *([rules[self.method]] if self.method in rules else [])]
