@@ -175,8 +175,8 @@ indirectly seen them.
 The budgets are those of two CPU cores, a tiny fraction of the published ones (800 epochs of 171,478
 frames): they show that the chain works on real frames and what so little training yields, not what the method
 can do. Of the learning rate, 1e-3 and 3e-3 were tried from scratch on frames of train set aside (0.621 and 0.631
-Dice after 100 steps); the recipe takes 2e-3. A negative result so far: the probe of the pre-trained encoder is far above
-that of random weights, and neither it nor ten times the labels shows in Dice after these 400 steps.
+Dice after 100 steps); the recipe takes 2e-3. A negative result so far: the probe of the pre-trained encoder is far
+above that of random weights, and neither it nor ten times the labels shows in Dice after these 400 steps.
 
 """
 PAIRED = """Differences on the same 200 frames, paired: bootstrap interval and sign-flip permutation test; the two seeds
