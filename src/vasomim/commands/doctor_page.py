@@ -144,11 +144,12 @@ def _listing(items: Sequence[Finding]) -> str:
     """Each finding with its files, folded away where they are many."""
     lines, count = [], 0
     for item in items:
-        shown = item.files[: max(0, LISTED - count)]
-        count += len(shown)
-        more = f" and {len(item.files) - len(shown)} more" if len(shown) < len(item.files) else ""
-        if shown or not item.files:
-            lines.append(f"<li>{escape(item.message)}: {escape(', '.join(shown))}{more}</li>")
+        others = [name for name in item.files if name not in item.message]
+        shown = others[: max(0, LISTED - count)]
+        count += max(1, len(shown))
+        more = f" and {len(others) - len(shown)} more" if len(shown) < len(others) else ""
+        if shown or not others:
+            lines.append(f"<li>{escape(': '.join(filter(None, [item.message, ', '.join(shown)])))}{more}</li>")
     left = len(items) - len(lines)
     rest = f"<p>{left} more in doctor.json</p>" if left else ""
     word = "finding" if len(items) == 1 else "findings"

@@ -154,6 +154,11 @@ def finding(
     return Finding(kind, names, message, severity or known.severity, known.fix, count or max(1, len(names)))
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
     """Worst first, then in the order of KINDS; findings of one kind stay as they came."""
     rank = {kind: number for number, kind in enumerate(KINDS)}

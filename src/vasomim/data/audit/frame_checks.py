@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from vasomim.data.audit.codecs import SUFFIXES, codec_of, read_head
-from vasomim.data.audit.findings import Finding, finding
+from vasomim.data.audit.findings import Finding, counted, finding
 from vasomim.data.audit.layout import AuditFrame
 from vasomim.data.audit.look import INVERTED, Look
 from vasomim.data.groups import grouped
@@ -43,7 +43,7 @@ def unread_findings(others: Sequence[tuple[Path, str]]) -> list[Finding]:
     pictures = [name for (_, name), codec in zip(others, codecs, strict=True) if codec]
     kinds = ", ".join(sorted({codec for codec in codecs if codec}))
     rest = [name for (_, name), codec in zip(others, codecs, strict=True) if not codec]
-    found = [finding("unread_picture", pictures, f"{_count(pictures)} of type {kinds}")] if pictures else []
+    found = [finding("unread_picture", pictures, f"{kinds} in {_count(pictures)}")] if pictures else []
     return found + ([finding("unknown_file", rest, f"{_count(rest)} of no known type")] if rest else [])
 
 
@@ -60,13 +60,13 @@ def _wrong_suffix(seen: Sequence[Seen]) -> Iterator[Finding]:
     odd = [(frame, look) for frame, look in seen if wrong(frame, look)]
     for codec in sorted({str(look.codec) for _, look in odd}):
         names = [frame.name for frame, look in odd if look.codec == codec]
-        yield finding("wrong_suffix", names, f"{_count(names)} hold {codec}")
+        yield finding("wrong_suffix", names, f"{codec} in {_count(names)} of another suffix")
 
 
 def _constant(seen: Sequence[Seen]) -> Iterator[Finding]:
-    yield from _flagged("constant", seen, _is_constant, "have one grey value")
+    yield from _flagged("constant", seen, _is_constant, "one grey value throughout")
     yield from _flagged(
-        "flat", seen, lambda look: not _is_constant(look) and look.std < FLAT, f"deviate by less than {FLAT:.0%}"
+        "flat", seen, lambda look: not _is_constant(look) and look.std < FLAT, f"deviation below {FLAT:.0%}"
     )
 
 
@@ -84,7 +84,7 @@ def _saturated(seen: Sequence[Seen]) -> Iterator[Finding]:
         members = [(frame, getattr(look, end)) for frame, look in able if getattr(look, end) >= SATURATED]
         if members:
             worst = max(share for _, share in members)
-            text = f"{_count(members)} clipped to {end} in up to {worst:.0%} of the exposed field"
+            text = f"up to {worst:.0%} of the exposed field {end} in {_count(members)}"
             yield finding("saturated", [frame.name for frame, _ in members], text)
 
 
@@ -92,20 +92,20 @@ def _inverted(seen: Sequence[Seen]) -> Iterator[Finding]:
     able = [(frame, look) for frame, look in seen if _shows_something(look)]
     members = [(frame, look) for frame, look in able if look.polarity < INVERTED]
     if members:
-        text = f"{_count(members)} of {len(able)} show more bright than dark ridges"
+        text = f"more bright than dark ridges in {len(members)} of {_count(able)}"
         yield finding("inverted", [frame.name for frame, _ in members], text)
 
 
 def _text(seen: Sequence[Seen]) -> Iterator[Finding]:
-    yield from _flagged("burnt_in_text", seen, lambda look: bool(look.text), "show rows of letters")
+    yield from _flagged("burnt_in_text", seen, lambda look: bool(look.text), "rows of letters")
 
 
 def _colour(seen: Sequence[Seen]) -> Iterator[Finding]:
-    yield from _flagged("coloured", seen, lambda look: look.channels == "colour", "hold coloured pixels")
+    yield from _flagged("coloured", seen, lambda look: look.channels == "colour", "coloured pixels")
     stored = Counter(look.channels for _, look in seen)
     if stored["grey"] and stored["grey in colour"]:
         yield from _flagged(
-            "mixed_channels", seen, lambda look: look.channels == "grey in colour", "store grey in three channels"
+            "mixed_channels", seen, lambda look: look.channels == "grey in colour", "grey in three channels"
         )
 
 
@@ -130,23 +130,23 @@ def _unlike(kind: str, seen: Sequence[Seen], of: Callable[[Look], str]) -> Itera
         return
     for value in sorted(set(values) - {usual}):
         names = [frame.name for (frame, _), own in zip(seen, values, strict=True) if own == value]
-        yield finding(kind, names, f"{_count(names)} {value}, the other {frequency} {usual}")
+        yield finding(kind, names, f"{value} in {_count(names)}, {usual} in the other {frequency}")
 
 
 def _border(seen: Sequence[Seen]) -> Iterator[Finding]:
     yield from _flagged(
-        "dark_border", seen, lambda look: look.outside >= BORDER, f"are dark in {BORDER:.0%} or more of their area"
+        "dark_border", seen, lambda look: look.outside >= BORDER, f"{BORDER:.0%} or more of the area dark"
     )
 
 
-def _flagged(kind: str, seen: Sequence[Seen], flag: Callable[[Look], bool], verb: str) -> Iterator[Finding]:
+def _flagged(kind: str, seen: Sequence[Seen], flag: Callable[[Look], bool], what: str) -> Iterator[Finding]:
     names = [frame.name for frame, look in seen if flag(look)]
     if names:
-        yield finding(kind, names, f"{_count(names)} {verb}")
+        yield finding(kind, names, f"{what} in {_count(names)}")
 
 
 def _count(items: Sequence[object]) -> str:
-    return "1 file" if len(items) == 1 else f"{len(items)} files"
+    return counted(len(items), "file")
 
 
 _CHECKS: tuple[Callable[[Sequence[Seen]], Iterator[Finding]], ...] = (

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from vasomim.data.audit.findings import Finding, finding
+from vasomim.data.audit.findings import Finding, counted, finding
 from vasomim.data.audit.layout import AuditFrame, AuditSet
 from vasomim.data.audit.look import LARGE_SHARE, Look, MaskLook
 
@@ -31,9 +31,11 @@ def pairing_findings(
     bare = [frame.name for frame in frames if frame.stem not in masks]
     orphans = [home.show(path) for stem, paths in masks.items() if stem not in stems for path in paths]
     doubled = {stem: paths for stem, paths in masks.items() if len(paths) > 1}
-    found = [finding("missing_mask", bare, f"{len(bare)} of {len(frames)} frames have no mask")] if bare else []
+    found = (
+        [finding("missing_mask", bare, f"no mask for {len(bare)} of {counted(len(frames), 'frame')}")] if bare else []
+    )
     if orphans:
-        found.append(finding("orphan_mask", orphans, f"{len(orphans)} masks have no frame"))
+        found.append(finding("orphan_mask", orphans, f"no frame for {counted(len(orphans), 'mask')}"))
     return found + [
         finding("doubled_mask", [home.show(path) for path in paths], f"{len(paths)} masks for {stem}")
         for stem, paths in doubled.items()
@@ -50,12 +52,12 @@ def mask_findings(seen: Sequence[tuple[AuditFrame, Look]]) -> list[Finding]:
     ]
     fitting = [item for item in labelled if not item[1].error and item[1].shape == item[2]]
     sizes = [item for item in labelled if not item[1].error and item[1].shape != item[2]]
-    found += _listed("mask_size", sizes, "masks differ in size from their frame")
+    found += _listed("mask_size", sizes, "another size than the frame")
     found += _empty([item for item in fitting if item[1].share == 0], fitting)
     full = [item for item in fitting if item[1].share > LARGE_SHARE]
-    found += _listed("full_mask", full, f"masks cover more than {LARGE_SHARE:.0%} of their frame")
+    found += _listed("full_mask", full, f"more than {LARGE_SHARE:.0%} vessel")
     stray = [item for item in fitting if item[1].stray]
-    found += _listed("stray_mask_levels", stray, "masks hold values between background and vessel")
+    found += _listed("stray_mask_levels", stray, "values that a mask should not have")
     for frame, mask, _ in fitting:
         found += _placement(frame, mask)
     return found
@@ -66,10 +68,10 @@ def _empty(empty: Sequence[Labelled], labelled: Sequence[Labelled]) -> list[Find
     filled = {frame.run for frame, mask, _ in labelled if mask.share > 0 and frame.run is not None}
     before = [item for item in empty if item[0].run in filled]
     after = [item for item in empty if item[0].run not in filled]
-    found = _listed("empty_mask", after, "masks hold no vessel")
+    found = _listed("empty_mask", after, "no vessel")
     if before:
         names = [frame.name for frame, _, _ in before]
-        text = f"{len(names)} masks hold no vessel, others of the same runs do"
+        text = f"no vessel in {counted(len(names), 'mask')}, but in others of the same runs"
         found.append(finding("empty_mask", names, text, "info"))
     return found
 
@@ -81,7 +83,7 @@ def _placement(frame: AuditFrame, mask: MaskLook) -> list[Finding]:
     far = math.hypot(shift.down, shift.right)
     if far >= FAR and shift.there >= GOOD and shift.there - shift.here >= GAIN:
         down, right = round(shift.down * mask.shape[0]), round(shift.right * mask.shape[1])
-        text = f"fits when moved by {right} px to the right and {down} px down"
+        text = f"fits when moved by {_move(right, 'right', 'left')} and {_move(down, 'down', 'up')}"
     elif mask.turned and mask.turned[1] >= GOOD and mask.turned[1] - shift.here >= GAIN:
         text = f"fits when {mask.turned[0]}"
     elif shift.here < UNRELATED and mask.share >= ENOUGH:
@@ -92,6 +94,10 @@ def _placement(frame: AuditFrame, mask: MaskLook) -> list[Finding]:
     return [finding("misaligned_mask", [frame.name], f"the mask of {frame.name} {text}")]
 
 
+def _move(pixels: int, ahead: str, back: str) -> str:
+    return f"{abs(pixels)} px {ahead if pixels >= 0 else back}"
+
+
 def _listed(kind: str, members: Sequence[Labelled], text: str) -> list[Finding]:
     names = [frame.name for frame, _, _ in members]
-    return [finding(kind, names, f"{len(names)} {text}")] if names else []
+    return [finding(kind, names, f"{text} in {counted(len(names), 'mask')}")] if names else []
