@@ -33,7 +33,7 @@ from vasomim.ops.likeness import likeness
 from vasomim.ops.perceptual import hash_distance, perceptual_hash
 from vasomim.types import Sample
 
-SETS = ("arcade", "arcade/syntax", "danilov_352", "xcad", "dca1")
+SETS = ("arcade", "danilov_352", "xcad", "dca1")
 HASHES = 100_000
 
 

@@ -531,3 +531,13 @@ def test_check_annotations__survives_everything(content):
     assert all(
         len(outline) >= 3 and np.isfinite(outline).all() for item in found.listed.values() for outline in item.vessels
     )
+
+
+@pytest.mark.parametrize("seed", [7, 1])
+def test_audit__a_run_before_and_after_the_contrast_agent_is_clean(tmp_path, seed):
+    for number, item in enumerate(iterate_cine(seed, SIDE, 14)):
+        write_png(tmp_path / "images" / f"{number}.png", item.image)
+        write_png(tmp_path / "masks" / f"{number}.png", item.mask)
+    rows = "".join(f"{number}.png,3,,,,\n" for number in range(14))
+    (tmp_path / "boxes.csv").write_text("file,patient,x0,y0,x1,y1\n" + rows)
+    assert not needs_action(audit(tmp_path).findings)

@@ -24,8 +24,8 @@ from vasomim.types import BoolImage, Box, Record
 
 COLOUR_SPREAD = 0.1
 """Difference between the channels of a pixel, of the full scale, that is colour; compression alone stays below."""
-INVERTED = -0.06
-"""Log ratio of dark to bright ridges below which vessels are bright; of 4,533 frames with dark ones none lies there."""
+INVERTED = -0.1
+"""Log ratio of dark to bright ridges below which vessels are bright; without contrast agent it may fall to -0.07."""
 SMALL_SHARE, LARGE_SHARE = 0.005, 0.5
 """Share of vessel pixels within which a mask can be aligned."""
 SMALLEST = 64

@@ -19,8 +19,8 @@ GAIN, GOOD = 0.1, 0.26
 """Correlation that a shift or turn must bring, and must reach; another frame's mask reaches 0.25 after any shift."""
 UNRELATED = 0.1
 """Correlation below which a mask has nothing to do with its frame; of 1,400 masks in their place none lies there."""
-ENOUGH = 0.01
-"""Share of vessel from which that is remarkable."""
+ENOUGH = 0.02
+"""Share of vessel from which that is remarkable; less may be vessel that the contrast agent has hardly reached."""
 
 
 def pairing_findings(
