@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from data_tools import MemoryDataset, grey, memory, save
+from torch.utils.data import default_collate
 
-from vasomim.data.augment import JointCrop
+from vasomim.data.augment import CenterResize, JointCrop
 from vasomim.data.open import open_frames, open_labelled
 from vasomim.data.stream import SampleStream, epoch_order, make_loader
 from vasomim.errors import DataError, MisuseError
@@ -79,6 +80,16 @@ def test_epoch_order__is_fixed_for_good() -> None:
     assert epoch_order(0, 0, 8).tolist() == [3, 2, 1, 6, 0, 7, 4, 5]
     assert sorted(epoch_order(5, 9, 1000)) == list(range(1000))
     assert len({tuple(epoch_order(seed, epoch, 20)) for seed in range(5) for epoch in range(5)}) == 25
+
+
+@pytest.mark.parametrize(
+    "crop", [JointCrop(10), CROP, JointCrop(40), JointCrop(24, native=True, rotation=9), CenterResize(12)]
+)
+def test_sample_stream__a_batch_is_its_samples_stacked(crop: JointCrop) -> None:
+    samples = SampleStream(memory(9), crop, 1, 60)
+    positions = [*range(3, 41), 0]
+    stacked = default_collate([samples[position] for position in positions])
+    assert equal(samples.batch(positions), stacked)
 
 
 @pytest.mark.parametrize("num_workers", [1, 3])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from typing import Any, Protocol
 
@@ -59,6 +59,13 @@ def read_lazily(dataset: FrameDataset, index: int) -> AnySample:
     lazily = getattr(dataset, "lazily", None)
     sample: AnySample = dataset[index] if lazily is None else lazily(index)
     return sample
+
+
+def check_alike(parts: Iterable[str], others: Iterable[str]) -> None:
+    """Raise DataError unless two samples of a batch have the same parts, such as image and mask."""
+    first, second = (", ".join(sorted({*names} - {"index", "epoch"})) for names in (parts, others))
+    if first != second:
+        raise DataError(f"frames of one batch have different parts: {first} and {second}; label all frames or none")
 
 
 class VesselSource(Protocol):
