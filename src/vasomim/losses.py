@@ -35,6 +35,98 @@ def reconstruction_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return per_patch.sum() / mask.sum().clamp(min=1)
 
 
+def patch_errors(pred: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of each patch: (B, L, P), (B, L, P) -> (B, L).
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    _check_shapes(pred, target)
+    return (_full(pred) - _full(target)).square().mean(-1)
+
+
+def absolute_reconstruction_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute error over the hidden patches: (B, L, P), (B, L, P), bool (B, L) -> scalar.
+
+    The loss of SimMIM (arXiv 2111.09886). Visible patches change neither the value nor the gradient, whatever their
+    targets hold.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    _check_shapes(pred, target)
+    _check_shapes(pred[..., 0], mask)
+    pred = _full(pred)
+    target = torch.where(mask[..., None], _full(target), pred.detach())
+    return (pred - target).abs().mean(-1).sum() / mask.sum().clamp(min=1)
+
+
+def ranking_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """How badly `pred` orders the marked patches of each frame by `target`: (B, L), (B, L), bool (B, L) -> scalar.
+
+    Mean of log(1 + exp(pred_j - pred_i)) over all pairs with target_i > target_j (HPM, arXiv 2304.05919); log 2
+    where nothing is told apart. Only the order of the targets counts; they get no gradient.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    _check_shapes(pred, target)
+    _check_shapes(pred, mask)
+    pred, target = _full(pred), _full(target).detach()
+    pairs = mask[:, :, None] & mask[:, None, :] & (target[:, :, None] > target[:, None, :])  # (B, L, L)
+    costs = F.softplus(pred[:, None, :] - pred[:, :, None])
+    return (costs * pairs).sum() / pairs.sum().clamp(min=1)
+
+
+def contrastive_loss(queries: Tensor, keys: Tensor, temperature: float, first: int = 0) -> Tensor:
+    """InfoNCE: query i shall find key first + i among all keys: (B, K), (B', K) -> scalar, times 2 temperature.
+
+    Cosines over `temperature`, cross-entropy (MoCo v3, arXiv 2104.02057, algorithm 1). Keys get no gradient.
+    """
+    cosines = F.normalize(_full(queries), dim=-1) @ F.normalize(_full(keys), dim=-1).detach().T
+    wanted = first + torch.arange(len(queries), device=queries.device)
+    return 2 * temperature * F.cross_entropy(cosines / temperature, wanted)
+
+
+def distillation_loss(
+    student: Tensor, teacher: Tensor, center: Tensor, student_temperature: float, teacher_temperature: float
+) -> Tensor:
+    """Cross-entropy of a student to a centred and sharpened teacher: (B, K), (B, K), (K,) -> scalar.
+
+    DINO, arXiv 2104.14294. The teacher gets no gradient.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    _check_shapes(student, teacher)
+    wanted = ((_full(teacher).detach() - center) / teacher_temperature).softmax(-1)
+    return -(wanted * (_full(student) / student_temperature).log_softmax(-1)).sum(-1).mean()
+
+
+def prototype_loss(vessel: Tensor, background: Tensor, valid: Tensor, temperature: float = 0.2) -> Tensor:
+    """Vessels of different frames attract each other and repel every background: (B, D), (B, D), bool (B,) -> scalar.
+
+    For each pair of valid frames a != b: -log(e(v_a, v_b) / (e(v_a, v_b) + sum_c e(v_a, n_c))), e = exp(cosine /
+    temperature), c over the valid frames; mean over the pairs, 0 where there is none.
+
+    Args:
+        vessel: Mean token of the vessels of each frame.
+        background: Mean token of what is not vessel.
+        valid: Frames that show any vessel.
+        temperature: Sharpness.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    _check_shapes(vessel, background)
+    v, n = F.normalize(_full(vessel), dim=-1), F.normalize(_full(background), dim=-1)
+    pairs = valid[:, None] & valid[None] & ~torch.eye(len(v), dtype=torch.bool, device=v.device)
+    # Finite, as the gradient of a sum of nothing but exp(-inf) is not a number.
+    repelled = torch.where(valid[None], v @ n.T / temperature, -1e4).logsumexp(1, keepdim=True)  # (B, 1)
+    costs = F.softplus(repelled - v @ v.T / temperature)
+    return torch.where(pairs, costs, 0).sum() / pairs.sum().clamp(min=1)
+
+
 def consistency_loss(logits_reconstructed: Tensor, logits_original: Tensor) -> Tensor:
     """Cross-entropy of what the segmentor sees in the reconstruction to what it sees in the original: -> scalar.
 

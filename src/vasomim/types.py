@@ -81,6 +81,11 @@ class Prediction:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
+def view_key(view: int) -> str:
+    """Name of a view of a frame in a batch: `image`, `view1`, `view2`, ..."""
+    return f"view{view}" if view else "image"
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where a run stands, given to a task with every batch."""

@@ -70,6 +70,24 @@ def test_pretrain__on_two_processes_makes_what_one_makes(frames, guide, tmp_path
         assert files == {path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*")}
 
 
+SMALL = {
+    "hpm": [],
+    "dino": ["--local-crops", "1", "--local-size", "16", "--num-prototypes", "16"],
+    "mocov3": ["--mocov3.hidden-dim", "16"],
+}
+
+
+@pytest.mark.parametrize("method", SMALL)
+def test_pretrain__methods_with_a_state_of_their_own_run_on_two_processes(frames, guide, tmp_path, method):
+    pretrain = ["pretrain", frames / "images", "--vessels", guide / "vessels", "--model", "mae_vit_test"]
+    pretrain += ["--method", method, *SMALL[method], *STEPS, "--out"]
+    command(*TORCHRUN, *pretrain, tmp_path / "two")
+    assert len(losses(tmp_path / "two")) >= 4
+    if method != "mocov3":  # BatchNorm sees the batch of each process alone on a CPU
+        command(*VASOMIM, *pretrain, tmp_path / "one")
+        assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+
+
 def test_finetune__runs_on_two_processes(frames, tmp_path):
     done = command(*TORCHRUN, "finetune", frames, "--model", "vit_test_unet", "--out", tmp_path / "run", *STEPS)
     assert done.stdout.count("step: 4") == 1

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from vasomim.cli.verbs import VERBS
-from vasomim.config import OptimConfig, PretrainConfig, SegmentorConfig, load_config
+from vasomim.config import (
+    OptimConfig,
+    PretrainConfig,
+    SegmentorConfig,
+    idle_in_finetuning,
+    idle_in_pretraining,
+    load_config,
+)
 from vasomim.config.loading import recipe_names, recipe_text
+from vasomim.config.methods import Method
 from vasomim.config.models import MODEL_NAMES
 
 
 def verb_of(name: str) -> str:
-    return {"mae": "pretrain"}.get(name.partition("_")[0], name.partition("_")[0])
+    first = name.partition("_")[0]
+    supervised = {"pseudo", "synthetic", "unet"}  # every other name that is no verb is a pre-training method
+    return first if first in VERBS else "finetune" if first in supervised else "pretrain"
 
 
 def test_recipe_names__are_there() -> None:
@@ -60,6 +71,21 @@ def test_recipe__mae_differs_from_vasomim_in_guidance_and_consistency_alone() ->
     assert (mae.masking.guidance, mae.consistency_weight) == ("none", 0.0)
     guided = replace(mae.masking, guidance=vasomim.masking.guidance)
     assert replace(mae, masking=guided, consistency_weight=vasomim.consistency_weight) == vasomim
+
+
+@pytest.mark.parametrize("name", sorted({*get_args(Method), "mae", "vasomim_v1"} - {"vasomim"}))
+def test_recipe__of_a_method_has_the_encoder_steps_and_batch_of_vasomim(name: str) -> None:
+    ours, other = (load_config(PretrainConfig, Path(recipe)) for recipe in ("pretrain_laptop", f"{name}_laptop"))
+    assert other.method == (name if name in get_args(Method) else "vasomim")
+    shared = ("model", "optim", "run", "img_size", "holdout", "extraction")
+    assert all(getattr(other, part) == getattr(ours, part) for part in shared)
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if verb_of(name) in ("pretrain", "finetune")])
+def test_recipe__changes_nothing_that_has_no_effect(name: str) -> None:
+    config = load_config(VERBS[verb_of(name)].config, Path(name))
+    idle = idle_in_pretraining if isinstance(config, PretrainConfig) else idle_in_finetuning
+    assert idle(config) == []
 
 
 def test_model_names__are_those_of_the_registry() -> None:

@@ -58,6 +58,7 @@ def dataset_of(pixels: np.ndarray, bits: int | None = None, **elements: Any) -> 
         "SOPClassUID": meta.MediaStorageSOPClassUID,
         "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
         "StudyInstanceUID": generate_uid(),
+        "SeriesInstanceUID": generate_uid(),
         "Modality": "XA",
         "NumberOfFrames": len(pixels),
         "Rows": pixels.shape[1],
@@ -138,10 +139,11 @@ def with_fragments(path: Path, per_frame: int, *, table: bool) -> Path:
 
 
 def item(**elements: Any) -> pydicom.Dataset:
-    """A sequence item."""
+    """A sequence item; its values need not be allowed."""
     dataset = pydicom.Dataset()
-    for keyword, value in elements.items():
-        setattr(dataset, keyword, value)
+    with pydicom.config.disable_value_validation():
+        for keyword, value in elements.items():
+            setattr(dataset, keyword, value)
     return dataset
 
 

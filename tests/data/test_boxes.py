@@ -48,7 +48,7 @@ def test_boxes_dataset__another_layout(tmp_path: Path) -> None:
         ("a,1,1,1,9,9,x,0,2,2\n", "is no box"),
         ("a,1,1,1,9,9,0,0,nan,2\n", "is no box"),
         ("a,1,1,1,9,9,0,0,2\n", "is no box"),
-        ("a,1,1,1,9,9,0,0,2,2\na,2,1,1,9,9,0,0,2,2\n", "line 3: a belongs to patient 1 above and 2 here"),
+        ("a,1,1,1,9,9,0,0,2,2\na,2,1,1,9,9,0,0,2,2\n", "line 3: a has another patient here than above"),
     ],
 )
 def test_read_boxes__names_the_line(tmp_path: Path, rows: str, words: str) -> None:

@@ -101,12 +101,16 @@ def test_open_run__truncated_everywhere(tmp_path: Path) -> None:
 
 
 def test_open_run__no_pixels(tmp_path: Path) -> None:
-    dataset = dataset_of(ramp(1), **PATIENT)
-    del dataset.PixelData
-    dataset.save_as(tmp_path / "report", enforce_file_format=True)
+    report = dataset_of(ramp(1), SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11", Rows=None, **PATIENT)
+    del report.PixelData
+    report.save_as(tmp_path / "report", enforce_file_format=True)
     assert "no pixels" in refusal(tmp_path / "report")
     with pytest.raises(NoFramesError):
         open_run(tmp_path / "report")
+    image = dataset_of(ramp(1), **PATIENT)
+    del image.PixelData
+    image.save_as(tmp_path / "image", enforce_file_format=True)
+    assert "its pixels are missing" in refusal(tmp_path / "image")
     dataset = dataset_of(ramp(1), SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4")
     with pytest.raises(NoFramesError, match="is a segmentation"):
         open_run(write(tmp_path / "seg", dataset))

@@ -42,7 +42,8 @@ def test_stored__equals_what_was_written(tmp_path: Path, syntax: str, bits: int,
 
 def test_stored__an_odd_number_of_pixels(tmp_path: Path) -> None:
     pixels = ramp(3, rows=5, columns=7)
-    for syntax in (ExplicitVRLittleEndian, RLELossless):  # GDCM, which writes the others here, overruns odd buffers
+    # Not JPEG 2000: GDCM, which writes the file, overruns its memory at such sizes.
+    for syntax in (ExplicitVRLittleEndian, RLELossless, JPEGLosslessSV1):
         run = open_run(make(tmp_path / syntax, pixels, syntax))
         np.testing.assert_array_equal([run.stored(k) for k in range(3)], pixels)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vasomim.data.polygons import rasterise, rasterise_classes
+from vasomim.data.polygons import crosses_itself, rasterise, rasterise_classes
 from vasomim.errors import MisuseError
 
 RECTANGLE = np.array([[2.0, 3.0], [8.0, 3.0], [8.0, 6.0], [2.0, 6.0]])
@@ -66,3 +66,28 @@ def test_rasterise__coco_equals_pycocotools(points: list[tuple[float, float]], h
     runs = coco.frPyObjects([[value for point in points for value in point]], height, width)
     expected = coco.decode(coco.merge(runs)).astype(bool)
     np.testing.assert_array_equal(rasterise([np.array(points)], (height, width), "coco"), expected)
+
+
+@pytest.mark.parametrize(
+    ("points", "crosses"),
+    [
+        ([(0, 0), (9, 0), (9, 9), (0, 9)], False),
+        ([(0, 0), (9, 9), (9, 0), (0, 9)], True),
+        ([(0, 0), (9, 0), (9, 0), (9, 9), (0, 9), (0, 0)], False),  # points repeat
+        ([(0, 0), (8, 0), (8, 8), (4, 0), (0, 8)], False),  # a corner touches a side
+        ([(0, 0), (8, 0), (8, 8), (4, -1), (0, 8)], True),
+        ([(0, 0), (9, 0), (4, 4)], False),
+        ([(0, 0)], False),
+    ],
+)
+def test_crosses_itself__cases(points: list[tuple[float, float]], crosses: bool) -> None:
+    outline = np.array(points, np.float64)
+    assert crosses_itself(outline) == crosses
+    assert crosses_itself(outline[::-1]) == crosses
+    assert crosses_itself(np.roll(outline, 2, axis=0)) == crosses
+
+
+@given(st.lists(st.floats(1, 20), min_size=5, max_size=40))
+def test_crosses_itself__a_star_never_does(radii: list[float]) -> None:
+    angle = np.linspace(0, 2 * np.pi, len(radii), endpoint=False)
+    assert not crosses_itself(np.array(radii)[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from data_tools import MemoryDataset, grey, memory, save
@@ -13,6 +14,8 @@ from vasomim.data.open import open_frames
 from vasomim.data.samples import subset
 from vasomim.data.splits import content_groups, label_subset, sample_frames, split_holdout
 from vasomim.errors import DataError, MisuseError
+from vasomim.synth.angiogram import generate
+from vasomim.synth.cine import iterate_cine
 
 
 def chosen_ids(dataset, indices: list[int]) -> set[str]:
@@ -26,14 +29,24 @@ def test_content_groups__identical_pixels_and_patients_join(tmp_path: Path) -> N
     assert content_groups(open_frames([tmp_path])) == [0, 1, 0, 0, 2]
 
 
-def test_content_groups__one_pixel_or_the_encoding(tmp_path: Path) -> None:
-    frame = grey(0)
-    other = frame.copy()
-    other[0, 0] ^= 1
+def test_content_groups__copies_in_another_encoding_or_size(tmp_path: Path) -> None:
+    frame, other = (generate(4, 160, index=index).image for index in (0, 1))
+    altered = frame.copy()
+    altered[0, 0] ^= 1
     save(tmp_path / "1.png", frame)
     save(tmp_path / "2.tif", frame)
-    save(tmp_path / "3.png", other)
-    assert content_groups(open_frames([tmp_path])) == [0, 0, 1]
+    save(tmp_path / "3.png", altered)
+    save(tmp_path / "4.jpg", frame)
+    save(tmp_path / "5.png", other)
+    save(tmp_path / "6.png", cv2.resize(frame, (140, 140), interpolation=cv2.INTER_AREA))
+    assert content_groups(open_frames([tmp_path])) == [0, 0, 0, 0, 1, 0]
+
+
+def test_content_groups__frames_of_one_run_stay_together(tmp_path: Path) -> None:
+    for number, angiogram in enumerate(iterate_cine(0, 192, 4)):
+        save(tmp_path / f"{number}.png", angiogram.image)
+    save(tmp_path / "4.png", generate(4, 192, index=0).image)
+    assert content_groups(open_frames([tmp_path])) == [0, 0, 0, 0, 1]
 
 
 def test_content_groups__frames_that_have_no_file() -> None:

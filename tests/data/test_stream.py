@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from data_tools import MemoryDataset, grey, memory, save
+from torch.utils.data import default_collate
 
-from vasomim.data.augment import JointCrop
+from vasomim.data.augment import CenterResize, JointCrop
 from vasomim.data.open import open_frames, open_labelled
 from vasomim.data.stream import SampleStream, epoch_order, make_loader
 from vasomim.errors import DataError, MisuseError
@@ -79,6 +80,16 @@ def test_epoch_order__is_fixed_for_good() -> None:
     assert epoch_order(0, 0, 8).tolist() == [3, 2, 1, 6, 0, 7, 4, 5]
     assert sorted(epoch_order(5, 9, 1000)) == list(range(1000))
     assert len({tuple(epoch_order(seed, epoch, 20)) for seed in range(5) for epoch in range(5)}) == 25
+
+
+@pytest.mark.parametrize(
+    "crop", [JointCrop(10), CROP, JointCrop(40), JointCrop(24, native=True, rotation=9), CenterResize(12)]
+)
+def test_sample_stream__a_batch_is_its_samples_stacked(crop: JointCrop) -> None:
+    samples = SampleStream(memory(9), crop, 1, 60)
+    positions = [*range(3, 41), 0]
+    stacked = default_collate([samples[position] for position in positions])
+    assert equal(samples.batch(positions), stacked)
 
 
 @pytest.mark.parametrize("num_workers", [1, 3])
@@ -180,17 +191,52 @@ def test_make_loader__long_streams_cost_no_memory() -> None:
     assert next(iter(loader))["index"].shape == (8,)
 
 
-@pytest.mark.slow
-def test_make_loader__half_read_does_not_keep_the_process_from_ending() -> None:
-    script = """
-from data_tools import memory
-from vasomim.data import stream
-from vasomim.data.augment import JointCrop
+VIEWS = (JointCrop(16, rotation=20, intensity=0.5), JointCrop(8, scale=(0.1, 0.4)), JointCrop(8, scale=(0.1, 0.4)))
 
-stream.PATIENCE = 0.5
-left = iter(stream.make_loader(stream.SampleStream(memory(4), JointCrop(8), 0, 400), 4, num_workers=1))
-next(left)
+
+def views_of(count: int = 7, length: int = 40, number: int = 3) -> SampleStream:
+    return SampleStream(memory(count), CROP, seed=3, length=length, views=VIEWS[:number])
+
+
+def test_sample_stream__views_come_beside_the_crop_and_leave_it_as_it_is() -> None:
+    plain, several = stream()[5], views_of()[5]
+    assert {name: tuple(value.shape) for name, value in several.items() if name.startswith("view")} == {
+        "view1": (1, 16, 16),
+        "view2": (1, 8, 8),
+        "view3": (1, 8, 8),
+    }
+    assert equal({name: several[name] for name in plain}, plain)
+
+
+def test_sample_stream__each_view_is_drawn_on_its_own() -> None:
+    several = views_of()[5]
+    assert not torch.equal(several["image"], several["view1"])
+    assert not torch.equal(several["view2"], several["view3"]), "the same transform, another draw"
+    fewer = views_of(number=2)[5]
+    assert equal(fewer, {name: several[name] for name in fewer}), "a view does not depend on those after it"
+    assert not torch.equal(views_of()[12]["view1"], several["view1"])
+
+
+def test_make_loader__views_are_the_same_for_any_number_of_workers_and_any_start() -> None:
+    whole = list(make_loader(views_of(length=24), 4))
+    assert same(list(make_loader(views_of(length=24), 4, num_workers=2)), whole)
+    assert same(list(make_loader(views_of(length=24), 4, start=3)), whole[3:])
+
+
+LEAK = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from data_tools import memory
+from vasomim.data.augment import JointCrop
+from vasomim.data.stream import SampleStream, make_loader
+
+batches = iter(make_loader(SampleStream(memory(4), JointCrop(16), 0, 40), 4, num_workers=1))
+next(batches)
+print("leaving")
 """
-    place = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": place}, timeout=60)
-    assert done.returncode == 0
+
+
+def test_make_loader__workers_still_at_work_do_not_keep_the_process_from_ending() -> None:
+    command = [sys.executable, "-c", LEAK, str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "leaving\n"), done.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,15 @@ def segmentation() -> nn.Module:
 
 
 def frame_batches(
-    workers: int = 0, stop_at: int | None = None, share: tuple[int, int] = (0, 1), steps: int = STEPS
+    workers: int = 0,
+    stop_at: int | None = None,
+    share: tuple[int, int] = (0, 1),
+    steps: int = STEPS,
+    views: Sequence[JointCrop] = (),
 ) -> Callable[[int], Iterable[dict[str, Tensor]]]:
     """Augmented batches of the stream, of each the share (process, processes); reading fails at step `stop_at`."""
     crop = JointCrop(32, vertical_flip=0.5, rotation=20, intensity=0.5)
-    stream = SampleStream(Frames(), crop, seed=1, length=steps * BATCH)
+    stream = SampleStream(Frames(), crop, seed=1, length=steps * BATCH, views=views)
 
     def make(start: int) -> Iterator[dict[str, Tensor]]:
         for step, batch in enumerate(make_loader(stream, BATCH, start, workers, *share), start=start):

@@ -6,6 +6,7 @@ from torch.testing import assert_close
 
 from vasomim.models.mae import MaskedAutoencoder, take_input_norm
 from vasomim.models.norm import InputNorm
+from vasomim.models.registry import create_model
 from vasomim.models.vit import VisionTransformer
 from vasomim.ops.masking import random_mask
 from vasomim.ops.patches import patchify, unpatchify
@@ -153,3 +154,15 @@ def test_forward__captures_into_one_graph():
     with torch.no_grad():
         exported = torch.export.export(model, (images, mask), {"num_hidden": 8}).module()
         assert_close(exported(images, mask, num_hidden=8), model(images, mask))
+
+
+def test_forward__is_encode_place_predict():
+    torch.manual_seed(0)
+    mae = create_model("mae_vit_test", img_size=32)
+    images, mask = torch.rand(2, 1, 32, 32), torch.zeros(2, 16, dtype=torch.bool)
+    mask[:, ::2] = True
+    tokens = mae.place(mae.encode(images, mask), mask, (4, 4))
+    assert tokens.shape == (2, 17, 32)
+    assert torch.equal(mae.predict(tokens), mae(images, mask))
+    hidden = mae.mask_token + mae.decoder_positions[:, ::2]
+    assert_close(tokens[:, 1:][:, ::2], hidden.expand(2, -1, -1))

@@ -7,6 +7,7 @@ from vasomim.errors import MisuseError
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.registry import create_model, encoder_arguments, list_models
 from vasomim.models.segmentation import SegmentationModel
+from vasomim.models.unet import PlainUNet
 from vasomim.models.unext import UNeXt
 from vasomim.models.vit import VisionTransformer
 
@@ -21,7 +22,8 @@ _VITS = [
 
 
 def test_list_models__every_public_name_is_there():
-    expected = [*_VITS, *(f"mae_{v}" for v in _VITS), *(f"{v}_unet" for v in _VITS), "unext_s", "unext_test"]
+    expected = [*_VITS, *(f"mae_{v}" for v in _VITS), *(f"{v}_unet" for v in _VITS)]
+    expected += ["unet_plain", "unet_test", "unext_s", "unext_test"]
     assert list_models() == sorted(expected)
     assert list_models("mae_*") == sorted(f"mae_{v}" for v in _VITS)
     assert list_models("nothing*") == []
@@ -31,7 +33,7 @@ def test_list_models__every_public_name_is_there():
 def test_create_model__makes_what_the_name_says(name):
     with torch.device("meta"):  # shapes only: the largest has 657 million parameters
         model = create_model(name)
-    kinds = {"mae_": MaskedAutoencoder, "unext": UNeXt}
+    kinds = {"mae_": MaskedAutoencoder, "unext": UNeXt, "unet": PlainUNet}
     kind = next((k for prefix, k in kinds.items() if name.startswith(prefix)), VisionTransformer)
     assert isinstance(model, SegmentationModel if name.endswith("_unet") else kind)
 

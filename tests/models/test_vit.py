@@ -203,3 +203,32 @@ def test_vision_transformer__exports_without_a_graph_break():
         exported = torch.export.export(model, (x,)).module()
         assert_close(exported(x), model(x))
         assert_close(model(torch.rand(1, 1, 48, 48)).shape, torch.Size([1, 32]))  # no traced tensor stayed behind
+
+
+def test_class_attention__are_the_weights_the_last_block_mixes_by():
+    torch.manual_seed(0)
+    model = VisionTransformer(img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2)
+    images = torch.rand(3, 1, 32, 32)
+    last = model.blocks[-1]
+    tokens = last.norm1(model.blocks[0](model.embed(images)))
+    weights = last.attn.first_row(tokens)  # (B, heads, N)
+    assert_close(weights.sum(-1), torch.ones(3, 2))
+    values = last.attn.qkv(tokens).reshape(3, 17, 3, 2, 16)[:, :, 2].transpose(1, 2)  # (B, heads, N, d)
+    mixed = last.attn.proj((weights[:, :, None] @ values).reshape(3, 32))
+    assert_close(mixed, last.attn(tokens)[:, 0])
+    assert_close(model.class_attention(images), weights.mean(1)[:, 1:])
+
+
+def test_reg_tokens__the_blocks_see_them_and_no_output_holds_them():
+    torch.manual_seed(0)
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
+    with_registers, x = VisionTransformer(**sizes, reg_tokens=3).eval(), torch.rand(2, 1, 32, 32)
+    tokens, maps = with_registers.forward_features(x), with_registers.forward_intermediates(x, [0, 1], norm=True)
+    assert tokens.shape == (2, 17, 32)
+    assert torch.equal(maps[1].flatten(2).transpose(1, 2), tokens[:, 1:])
+    with torch.no_grad():
+        with_registers.reg_token.add_(1.0)
+    assert not torch.allclose(with_registers.forward_features(x), tokens)
+    plain = VisionTransformer(**sizes)
+    assert plain.reg_token is None
+    assert "reg_token" not in plain.state_dict()

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from vasomim.errors import CheckpointError, MisuseError
 from vasomim.models.registry import create_model
 from vasomim.models.weights import (
+    is_ours,
     load_encoder,
     load_pretrained,
     load_weights,
@@ -225,3 +226,18 @@ def test_load_weights__changes_the_model_and_reports(tmp_path, export):
     assert "encoder.pos_embed" in report.resized
     with pytest.raises(MisuseError, match="does not exist"):
         load_weights(model, tmp_path / "none")
+
+
+def test_is_ours__other_libraries_write_a_config_of_that_name_too(tmp_path, export):
+    assert is_ours(export)
+    assert not is_ours(_saved(tmp_path / "a.pth"))
+    for theirs in ({"model_type": "vit"}, {"architecture": "vit_tiny_patch16_224"}, {"architectures": ["ViTModel"]}):
+        (tmp_path / "config.json").write_text(json.dumps(theirs))
+        assert not is_ours(tmp_path / "a.pth")
+        assert load_encoder(tmp_path / "a.pth", img_size=32).depth == 2
+
+
+def test_load_encoder__heads_of_a_hugging_face_config(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit", "num_attention_heads": 4}))
+    encoder = load_encoder(_saved(tmp_path / "model.safetensors"), img_size=32)
+    assert encoder.blocks[0].attn.num_heads == 4

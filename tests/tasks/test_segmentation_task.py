@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 from vasomim.build import build_loss
-from vasomim.tasks.segmentation import SegmentationTask
+from vasomim.models.registry import create_model
+from vasomim.models.unet import PlainUNet
+from vasomim.tasks.segmentation import SegmentationTask, halving_weights
 from vasomim.types import Progress
 
 START = Progress(0, 1, 0, 1)
@@ -29,3 +32,30 @@ def test_segmentation_task__learns_the_named_target() -> None:
     loss = build_loss(dice=0.5, bce=0.5)
     assert SegmentationTask(sure, loss, target="vessels")(batch, START).loss < 1e-3
     assert SegmentationTask(sure, loss, target="mask")(batch, START).loss > 5
+
+
+def test_segmentation_task__supervises_all_scales_by_their_weights() -> None:
+    torch.manual_seed(0)
+    model = create_model("unet_test", img_size=32)
+    assert isinstance(model, PlainUNet)
+    batch = {"image": torch.rand(2, 1, 32, 32), "mask": (torch.rand(2, 32, 32) > 0.5).float()}
+    loss = build_loss(dice=1, bce=1)
+    out = SegmentationTask(model, loss, scale_weights=(0.7, 0.3, 0.0))(batch, START)
+    expected = 0.0
+    for logits, weight, step in zip(model.forward_scales(batch["image"]), (0.7, 0.3), (1, 2), strict=False):
+        nearest = batch["mask"][:, None, step // 2 :: step, step // 2 :: step]
+        expected = expected + weight * sum(loss(logits, nearest).values())
+    torch.testing.assert_close(out.loss, expected)
+    assert set(out.logs) == {"loss", "dice", "bce"}
+    full = SegmentationTask(model, loss)(batch, START).loss
+    torch.testing.assert_close(SegmentationTask(model, loss, scale_weights=(1.0, 0.0, 0.0))(batch, START).loss, full)
+
+
+def test_halving_weights__sum_to_one_and_leave_the_coarsest_out() -> None:
+    assert halving_weights(5) == pytest.approx((8 / 15, 4 / 15, 2 / 15, 1 / 15, 0))
+    assert halving_weights(1) == (1.0,)
+
+
+def test_segmentation_task__refuses_scales_of_a_model_without() -> None:
+    with pytest.raises(ValueError, match="scale_weights"):
+        SegmentationTask(nn.Conv2d(1, 1, 1), build_loss(dice=1, bce=1), scale_weights=(0.5, 0.5))

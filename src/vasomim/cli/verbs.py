@@ -10,6 +10,7 @@ from vasomim._version import __version__
 from vasomim.config import (
     DatasetsConfig,
     DemoConfig,
+    DoctorConfig,
     EvaluateConfig,
     ExtractConfig,
     FinetuneConfig,
@@ -39,6 +40,7 @@ class Verb:
 VERBS: dict[str, Verb] = {
     "demo": Verb(DemoConfig, "vasomim.commands.demo", "the whole chain in a few minutes, on synthetic frames", False),
     "info": Verb(InfoConfig, "vasomim.commands.info", "versions, devices, models and recipes at hand", False),
+    "doctor": Verb(DoctorConfig, "vasomim.commands.doctor", "audit data before training, and say how to mend it"),
     "synthesize": Verb(
         SynthesizeConfig, "vasomim.commands.synthesize", "make synthetic angiograms with exact masks", False
     ),

@@ -11,11 +11,20 @@ from torch import nn
 
 from vasomim import metrics
 from vasomim.build import build_finetuning
-from vasomim.commands.console import print_result, say
-from vasomim.commands.training import device_of, export_model, fingerprint, open_run, train
-from vasomim.config import FinetuneConfig
-from vasomim.data.open import open_labelled
-from vasomim.data.samples import FrameDataset, subset
+from vasomim.commands.console import print_result, say, warn
+from vasomim.commands.training import (
+    device_of,
+    export_model,
+    fingerprint,
+    open_run,
+    rasteriser_of,
+    train,
+    with_anatomy,
+)
+from vasomim.config import FinetuneConfig, idle_in_finetuning
+from vasomim.data.open import open_frames, open_labelled
+from vasomim.data.samples import FrameDataset, subset, vessels_as_labels
+from vasomim.data.sibling_vessels import open_vessels
 from vasomim.data.splits import label_subset, split_holdout
 from vasomim.data.statistics import pixel_statistics
 from vasomim.engine.report import write_report
@@ -41,6 +50,8 @@ class LabelledData:
 
 def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
     """Train on the chosen labels, export to OUT/export, write OUT/report.html."""
+    for line in idle_in_finetuning(config):
+        warn(line)
     torch.manual_seed(config.run.seed)
     with open_run(config, "finetune") as (fabric, folder):
         data = open_data(config, folder)
@@ -64,7 +75,7 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
 
 def open_data(config: FinetuneConfig, folder: RunFolder) -> LabelledData:
     """Set validation frames aside (identical frames and patients together), then take the asked share of labels."""
-    labelled = open_labelled(config.inputs, rasteriser=config.rasteriser)
+    labelled = open_masks(config)
     if config.val:
         pool, val = labelled, open_labelled(config.val, rasteriser=config.rasteriser)
     else:
@@ -75,6 +86,13 @@ def open_data(config: FinetuneConfig, folder: RunFolder) -> LabelledData:
         raise MisuseError(f"no labelled frame is left to train on: {len(labelled)} in all, {len(val)} set aside")
     folder.note(data=fingerprint(chosen), labels=[record.id for record in chosen.records])
     return LabelledData(chosen, val, pretrained_statistics(config.init) or pixel_statistics(chosen))
+
+
+def open_masks(config: FinetuneConfig) -> FrameDataset:
+    """Frames with the masks to learn: labels, or vessels extracted from frames without any."""
+    if config.vessels is None:
+        return open_labelled(config.inputs, rasteriser=config.rasteriser)
+    return vessels_as_labels(with_anatomy(open_frames(config.inputs), open_vessels(config.vessels)))
 
 
 def pretrained_statistics(init: str) -> tuple[float, float] | None:
@@ -105,7 +123,7 @@ def facts(config: FinetuneConfig) -> dict[str, object]:
         "threshold": 0.5,
         "labels": config.labels,
         "init": "scratch" if config.init == "scratch" else "pre-trained",
-        "rasteriser": config.rasteriser,
+        "rasteriser": rasteriser_of(config),
     }
 
 

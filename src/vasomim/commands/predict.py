@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from vasomim.commands.console import print_result, progress_bar, say, warn
 from vasomim.config import PredictConfig
+from vasomim.data.dicom.parsing import is_dicom, require_pydicom
+from vasomim.data.listing import RUN_SUFFIXES, list_frames
 from vasomim.data.open import open_frames
 from vasomim.data.samples import FrameDataset, subset
 from vasomim.errors import MisuseError
@@ -59,9 +62,11 @@ def _predict(
     step: Callable[[int], object],
 ) -> PredictionSummary:
     """Pictures one by one, DICOM files run by run."""
-    pictures = [k for k, record in enumerate(frames.records) if record.frame is None]
+    in_runs = [record.frame is not None or is_called_run(record.path) for record in frames.records]
+    pictures = [k for k, inside in enumerate(in_runs) if not inside]
+    records = [record for record, inside in zip(frames.records, in_runs, strict=True) if inside]
+    records += no_runs(config.inputs, config.out)
     summary = predict_into(predictor, subset(frames, pictures), folder, progress=lambda: step(1), warn=warn)
-    records = [record for record in frames.records if record.frame is not None]
     return combine(summary, _predict_runs(predictor, records, folder, config, step)) if records else summary
 
 
@@ -72,7 +77,7 @@ def _predict_runs(
     config: PredictConfig,
     step: Callable[[int], object],
 ) -> PredictionSummary:
-    # pydicom is optional; whoever has DICOM frames has it.
+    require_pydicom()
     from vasomim.inference.run_outputs import RunParts
     from vasomim.inference.runs import RunOptions, group_runs, predict_runs
 
@@ -82,6 +87,25 @@ def _predict_runs(
         keep_identity=config.keep_identity,
     )
     return predict_runs(predictor, group_runs(records), folder, options, progress=step, warn=warn)
+
+
+def no_runs(inputs: Sequence[Path], out: Path) -> list[Record]:
+    """Files in the folders named that are called like DICOM files and are none: they are to be missed, not passed over.
+
+    Each is one frame of a run that nobody can read.
+    """
+    return [
+        Record(path.name, path, source=str(root), frame=0)
+        for root in inputs
+        if root.is_dir()
+        for path in list_frames(root, is_frame=lambda path: is_called_run(path) and not is_dicom(path))
+        if out.resolve() not in path.resolve().parents
+    ]
+
+
+def is_called_run(path: Path) -> bool:
+    """Whether a file's name says that it is DICOM."""
+    return path.suffix.lower() in RUN_SUFFIXES
 
 
 def _check(config: PredictConfig) -> str:

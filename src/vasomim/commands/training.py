@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from vasomim.config import (
     SegmentorConfig,
     dump_config,
 )
+from vasomim.data.augment import JointCrop
 from vasomim.data.extraction import VesselStore, extract_folder
 from vasomim.data.open import open_frames
 from vasomim.data.packed import common_settings
@@ -60,7 +61,7 @@ def open_run(config: TrainingConfig, verb: str) -> Iterator[tuple[Fabric, RunFol
     facts = {"seed": config.run.seed, "device": config.run.device, "inputs": [str(path) for path in config.inputs]}
     facts["processes"] = fabric.world_size
     if isinstance(config, FinetuneConfig):
-        facts["rasteriser"] = config.rasteriser
+        facts["rasteriser"] = rasteriser_of(config)
     with first_alone(fabric):
         run = RunFolder.open(
             config.out, dump_config(config), verb, facts, identity=identity(config), writer=fabric.is_global_zero
@@ -80,6 +81,11 @@ def start_processes(config: TrainingConfig) -> Fabric:
     with first_alone(fabric):
         check_shares(config.optim.batch_size, config.optim.accumulate, fabric.world_size)
     return fabric
+
+
+def rasteriser_of(config: FinetuneConfig) -> str:
+    """What made the masks that are learned: a rasteriser of polygons, or the extraction of vessels."""
+    return config.rasteriser if config.vessels is None else "extraction"
 
 
 def identity(config: TrainingConfig) -> str:
@@ -109,6 +115,15 @@ def frames_with_vessels(config: SegmentorConfig | PretrainConfig, fabric: Fabric
         return frames
     with first_alone(fabric):
         store = vessel_store(config, frames, extract=run.writes)
+    return with_anatomy(frames, store)
+
+
+def with_anatomy(frames: FrameDataset, store: VesselStore | SiblingVessels) -> FrameDataset:
+    """Those of the frames whose vessels were extracted, with their vessels; says how many others there are.
+
+    Raises:
+        DataError: there is none.
+    """
     usable = [index for index, record in enumerate(frames.records) if record in store]
     if not usable:
         raise DataError(
@@ -152,15 +167,16 @@ def train(
     config: TrainingConfig,
     run: RunFolder,
     validate: Validate | None,
+    views: Sequence[JointCrop] = (),
 ) -> FitResult:
-    """Run the loop with a progress bar, from the newest checkpoint if there is one."""
+    """Run the loop with a progress bar, from the newest checkpoint if there is one; `views` go into each batch."""
     length = build_length(config.optim, len(dataset))
     prepare(task, config.run)
     optimizer, schedule = build_trainer(task, config.optim, length)
     native = isinstance(config, FinetuneConfig) and config.inference == "tile"
     crop = build_crop(config.crop, config.img_size, native=native)
     share = (fabric.global_rank, fabric.world_size)
-    batches = build_batches(dataset, crop, config.optim, config.run, length, fabric.device, share)
+    batches = build_batches(dataset, crop, config.optim, config.run, length, fabric.device, share, views)
     settings = build_settings(config.optim, config.run, length)
     with progress_bar(run.verb, length.steps, unit="step") as step:
         done = 0

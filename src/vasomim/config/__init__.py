@@ -1,6 +1,8 @@
 """Every setting of every verb, and the one door through which settings come in. Loads without torch."""
 
+from vasomim.config.idle import idle_in_finetuning, idle_in_pretraining
 from vasomim.config.loading import dump_config, load_config
+from vasomim.config.pretraining import PretrainConfig
 from vasomim.config.sections import (
     CropConfig,
     DicomConfig,
@@ -13,6 +15,7 @@ from vasomim.config.sections import (
 from vasomim.config.settings import (
     DatasetsConfig,
     DemoConfig,
+    DoctorConfig,
     EvaluateConfig,
     ExtractConfig,
     FinetuneConfig,
@@ -20,7 +23,6 @@ from vasomim.config.settings import (
     InspectConfig,
     PredictConfig,
     PrepareConfig,
-    PretrainConfig,
     SegmentorConfig,
     SynthesizeConfig,
 )
@@ -30,6 +32,7 @@ __all__ = [
     "DatasetsConfig",
     "DemoConfig",
     "DicomConfig",
+    "DoctorConfig",
     "EvaluateConfig",
     "ExtractConfig",
     "FinetuneConfig",
@@ -46,5 +49,7 @@ __all__ = [
     "SegmentorConfig",
     "SynthesizeConfig",
     "dump_config",
+    "idle_in_finetuning",
+    "idle_in_pretraining",
     "load_config",
 ]

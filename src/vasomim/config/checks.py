@@ -25,6 +25,11 @@ def at_least(name: str, value: float, low: float) -> tuple[bool, str]:
     return value >= low, f"{name} must be at least {low}, got {value}"
 
 
+def above_zero(name: str, value: float) -> tuple[bool, str]:
+    """A rule: `value` is positive."""
+    return value > 0, f"{name} must be above 0, got {value}"
+
+
 def known_model(name: str, *patterns: str) -> tuple[bool, str]:
     """A rule: `name` is one of our models and fits one of the shell patterns."""
     fitting = [known for known in MODEL_NAMES if any(fnmatchcase(known, pattern) for pattern in patterns)]

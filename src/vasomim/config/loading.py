@@ -23,6 +23,8 @@ from vasomim.errors import ConfigError
 
 T = TypeVar("T")
 RECIPES = "recipes"
+OUTPUTS = ("out", "keep_list")
+"""Settings that name what is written."""
 
 
 def load_config(cls: type[T], path: Path | None = None, overrides: Mapping[str, object] | None = None) -> T:
@@ -79,11 +81,11 @@ def field_paths(cls: type) -> list[str]:
 
 
 def input_paths(config: object) -> list[tuple[str, Path]]:
-    """Setting and path of every file or folder that `config` reads: all its paths but `out`."""
+    """Setting and path of every file or folder that `config` reads: all its paths but those that are written."""
     found: list[tuple[str, Path]] = []
     for name in field_types(type(config)):
         value = getattr(config, name)
-        if name != "out":
+        if name not in OUTPUTS:
             paths = value if isinstance(value, tuple) else (value,)
             found.extend((name, path) for path in paths if isinstance(path, Path))
     return found

@@ -13,7 +13,6 @@ from vasomim.config.checks import at_least, check, known_model
 from vasomim.config.sections import (
     CropConfig,
     DicomConfig,
-    MaskingConfig,
     OptimConfig,
     Precision,
     Rasteriser,
@@ -36,6 +35,24 @@ class ExtractConfig:
     """Also write the float vesselness as 16-bit PNG."""
     workers: int = 0
     """Processes; 0 takes one a core."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorConfig:
+    """Audit data before training: broken, doubled, leaking, misplaced and odd files, and the fix for each."""
+
+    inputs: tuple[Path, ...] = ()
+    """Folders of frames, labelled or not. Sub-folders named train, val or test are splits, else each folder is one."""
+    out: Path | None = None
+    """Folder for report.html and doctor.json; without it only the table is printed."""
+    keep_list: Path | None = None
+    """Text file (.txt) to write: frames left when one of all copies is kept; other verbs read it as INPUT."""
+    workers: int = 0
+    """Processes; 0 takes one a core."""
+
+    def __post_init__(self) -> None:
+        listed = self.keep_list is None or self.keep_list.suffix.lower() == ".txt"
+        check((listed, f"keep_list must end in .txt, so that it is known for a list, got {self.keep_list}"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,51 +158,6 @@ class SegmentorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
-    """Pre-train a Vision Transformer on unlabelled angiograms (VasoMIM; MAE with guidance and consistency off)."""
-
-    inputs: tuple[Path, ...] = ()
-    """Folders of unlabelled frames."""
-    dicom: DicomConfig = field(default_factory=DicomConfig)
-    out: Path = Path("pretrain")
-    """Run folder."""
-    vessels: Path | None = None
-    """Folder of `vasomim extract`, or with NAME_frangi/ beside NAME/; by default extracted into OUT/vessels."""
-    extraction: Literal["default", "reference"] = "default"
-    """How to extract where no folder is given."""
-    segmentor: Path | None = None
-    """Run or export folder of `vasomim segmentor`; needed by co-guidance and by the consistency loss."""
-    model: str = "mae_vit_tiny_patch16"
-    """Architecture; `vasomim info` lists them."""
-    decoder_embed_dim: int | None = None
-    """Width of the decoder; none takes the model's own."""
-    decoder_depth: int | None = None
-    """Blocks of the decoder; none takes the model's own."""
-    init: Path | None = None
-    """Weights to start from; not the same as resuming."""
-    img_size: int = 224
-    """Side of the crops."""
-    crop: CropConfig = field(default_factory=CropConfig)
-    masking: MaskingConfig = field(default_factory=MaskingConfig)
-    norm_pix_loss: bool = True
-    """Normalise each target patch by its own mean and variance."""
-    consistency_weight: float = 1.0
-    """lambda: weight of the anatomical consistency loss; 0 is off."""
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(batch_size=32, steps=2600, lr=6e-4))
-    run: RunConfig = field(default_factory=RunConfig)
-    holdout: float = 0.05
-    """Share of the frames (whole patients, identical frames together) kept for validation and the vessel probe."""
-
-    def __post_init__(self) -> None:
-        check(
-            known_model(self.model, "mae_*"),
-            at_least("img_size", self.img_size, 1),
-            at_least("consistency_weight", self.consistency_weight, 0),
-            (0 <= self.holdout < 1, f"holdout must lie in [0, 1), got {self.holdout}"),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
     """Fine-tune for vessel segmentation with few labels."""
 
@@ -193,6 +165,8 @@ class FinetuneConfig:
     """Labelled data: folders with images/ and masks/, or ARCADE folders."""
     out: Path = Path("finetune")
     """Run folder."""
+    vessels: Path | None = None
+    """Folder made by `vasomim extract`: learn its masks of INPUT, then frames without labels, for want of labels."""
     val: tuple[Path, ...] = ()
     """Labelled data to report on while training; without it a holdout of the input is used."""
     holdout: float = 0.1
@@ -228,7 +202,7 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         weights = (self.dice_weight, self.bce_weight, self.cldice_weight)
         check(
-            known_model(self.model, "*_unet", "unext_*"),
+            known_model(self.model, "*_unet", "unet_*", "unext_*"),
             at_least("img_size", self.img_size, 1),
             (0 <= self.holdout < 1, f"holdout must lie in [0, 1), got {self.holdout}"),
             (0 <= self.drop_path_rate < 1, f"drop_path_rate must lie in [0, 1), got {self.drop_path_rate}"),

@@ -24,6 +24,8 @@ class FrameNote:
 
     patient: str | None
     boxes: tuple[Box, ...]
+    series: str | None = None
+    """The cine run the frame was taken from."""
 
 
 class BoxesDataset:
@@ -80,8 +82,8 @@ def with_patients(records: Sequence[Record], frames: Path, notes: Mapping[str, F
 def read_boxes(path: Path) -> dict[str, FrameNote]:
     """Patients and boxes by file name, from a table with a header and columns file, x0, y0, x1, y1 (pixels), patient.
 
-    A frame may have several rows; a row without coordinates adds no box. The column patient may be missing. Other
-    columns are ignored.
+    A frame may have several rows; a row without coordinates adds no box. The column patient may be missing. A column
+    series names the cine run of a frame. Other columns are ignored.
 
     Raises:
         DataError: unreadable, columns missing, coordinates that are no box, or two patients for one frame; the line
@@ -101,8 +103,8 @@ def read_boxes(path: Path) -> dict[str, FrameNote]:
         name, patient = row["file"], row.get("patient") or None
         before = notes.get(name, FrameNote(patient, ()))
         if before.patient != patient:
-            raise DataError(f"{where}: {name} belongs to patient {before.patient} above and {patient} here; keep one")
-        notes[name] = FrameNote(patient, before.boxes + _box(row, where))
+            raise DataError(f"{where}: {name} has another patient here than above; keep one")
+        notes[name] = FrameNote(patient, before.boxes + _box(row, where), row.get("series") or None)
     return notes
 
 

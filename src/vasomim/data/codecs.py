@@ -111,4 +111,4 @@ def to_levels(image: npt.NDArray[np.float32], scales: tuple[int, ...]) -> tuple[
 
 def to_unit_range(levels: Levels, scale: int) -> npt.NDArray[np.float32]:
     """Whole numbers divided by their full scale: float32 in [0, 1]."""
-    return levels.astype(np.float32) / np.float32(scale)
+    return np.divide(levels, np.float32(scale), dtype=np.float32)

@@ -76,10 +76,23 @@ def read_pixels(path: Path | str) -> Pixels:
     Raises:
         MisuseError, DataError: as `read_frame`.
     """
-    pixels = _decode(Path(path))
+    return as_grey(read_channels(path))
+
+
+def read_channels(path: Path | str) -> Pixels:
+    """Read a picture as it is stored: (H, W), or (H, W, 3 or 4) in OpenCV's blue-green-red-alpha order.
+
+    Raises:
+        MisuseError, DataError: as `read_frame`.
+    """
+    return _decode(Path(path))
+
+
+def as_grey(pixels: Pixels) -> Pixels:
+    """Luminance (ITU-R 601) of what `read_channels` gives: (H, W) of the same type."""
     if pixels.ndim == 2:
         return pixels
-    return _as_pixels(cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_BGR2GRAY), str(path))
+    return _as_pixels(cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_BGR2GRAY), "the frame")
 
 
 def read_mask(path: Path | str) -> BoolImage:
@@ -92,10 +105,13 @@ def read_mask(path: Path | str) -> BoolImage:
     Raises:
         MisuseError, DataError: as `read_frame`.
     """
-    values = _decode(Path(path))
-    if values.ndim == 3:
-        values = _strongest_channel(values)
+    values = mask_values(read_channels(path))
     return np.asarray(values > values.max() / 2, dtype=np.bool_)
+
+
+def mask_values(pixels: Pixels) -> Pixels:
+    """The values (H, W) by which `read_mask` judges what `read_channels` gives."""
+    return _strongest_channel(pixels) if pixels.ndim == 3 else pixels
 
 
 def to_unit(pixels: npt.NDArray[Any], name: str = "the frame") -> FloatImage:

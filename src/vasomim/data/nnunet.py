@@ -46,8 +46,7 @@ class NnUNetDataset:
             DataError: a broken dataset.json, another file format, several channels, or cases without image or label.
         """
         self.root = require_layout(Path(root), is_nnunet_folder, f"{IMAGES}/, {LABELS}/ and {TABLE}")
-        table = _read_table(self.root / TABLE)
-        self.labels: Mapping[int, str] = _labels(table, self.root / TABLE)
+        self.labels: Mapping[int, str] = label_names(self.root)
         images = self.root / IMAGES
         self.records: Sequence[Record] = name_cases(make_records(list_frames(images), images, self.root))
         if not self.records:
@@ -74,6 +73,15 @@ class NnUNetDataset:
 def is_nnunet_folder(root: Path) -> bool:
     """Whether `root` has imagesTr/, labelsTr/ and dataset.json."""
     return (root / IMAGES).is_dir() and (root / LABELS).is_dir() and (root / TABLE).is_file()
+
+
+def label_names(root: Path) -> dict[int, str]:
+    """Values and names of the labels of a folder in this layout, background included.
+
+    Raises:
+        DataError: a dataset.json that cannot be used.
+    """
+    return _labels(_read_table(root / TABLE), root / TABLE)
 
 
 def name_cases(records: Sequence[Record]) -> list[Record]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from vasomim.data.arcade import ArcadeDataset, is_arcade_folder
 from vasomim.data.boxes import TABLE, FrameNote, is_boxes_folder, read_boxes
 from vasomim.data.dicom.directory import is_dicomdir, referenced_files
 from vasomim.data.folder import FrameList, MaskedFolderDataset, is_masked_folder
+from vasomim.data.frame_list import is_frame_list, read_frame_list
 from vasomim.data.frames import is_picture, is_run
 from vasomim.data.listing import list_frames, make_records, no_frame, require_layout, sub_folders
 from vasomim.data.nnunet import IMAGES, NnUNetDataset, is_nnunet_folder, name_cases
@@ -29,12 +30,14 @@ _log = logging.getLogger(__name__)
 
 
 def open_frames(paths: Iterable[Path | str], frames: str | None = None, *, subtract: bool = False) -> FrameDataset:
-    """Frames without their labels, from files, packs, and folders of any layout, sub-folders included.
+    """Frames without their labels, from files, lists of files, packs, and folders of any layout, sub-folders included.
 
     Of a labelled set (images/ beside masks, annotations or boxes.csv; imagesTr/ of nnU-Net) the images alone are taken;
     labels are never read, but the patients of boxes.csv are kept for patient-wise splits. Folders made by this software
     and vessels beside their frames (NAME_frangi/ beside NAME/) are left out unless named. A file reached twice is taken
     once.
+
+    A text file (.txt) lists frames, see `vasomim.data.frame_list`: they have the ids that they have in their folder.
 
     Ids are paths below the named folder without suffix (below its images/, where all frames lie there); named files
     count as one set below their common folder. Where sets share an id, see `vasomim.data.samples.concatenate`.
@@ -48,15 +51,18 @@ def open_frames(paths: Iterable[Path | str], frames: str | None = None, *, subtr
         subtract: DICOM frames less their masks, where their files recommend that.
 
     Raises:
-        MisuseError: no path, a missing one, a folder without frames, or `frames` that cannot be understood.
+        MisuseError: no path, a missing one, a folder without frames, a list that names what is not there, or `frames`
+            that cannot be understood.
         MissingExtraError: there are DICOM files, and what reads them is not installed.
         DataError: a broken boxes.csv or DICOMDIR.
     """
     named = [Path(path) for path in paths]
     packs = [PackDataset(path) for path in named if is_pack(path)]
     named = [path for path in named if not is_pack(path)]
-    groups = [(path, list_frames(_enter(path) or path, _enter, _is_frame)) for path in named if not path.is_file()]
-    files = [path for path in named if path.is_file()]
+    lists = [path for path in named if is_frame_list(path)]
+    files = [path for path in named if path.is_file() and path not in lists]
+    groups = [(path, frame_files(path)) for path in named if not path.is_file()]
+    groups += [group for path in lists for group in read_frame_list(path).items()]
     groups += [(path.parent, referenced_files(path)) for path in files if is_dicomdir(path)]
     files = [path for path in files if not is_dicomdir(path)]
     if files:
@@ -64,17 +70,26 @@ def open_frames(paths: Iterable[Path | str], frames: str | None = None, *, subtr
     for root, found in groups:
         if not found:
             raise no_frame(root, dicom=True)
-    if len(named) > 1:
+    if len(groups) > 1 or lists:
         groups = _without_repeats(groups)
-    lists = [FrameList(_records(root, found)) for root, found in groups if found]
+    listed = [FrameList(_records(root, found)) for root, found in groups if found]
     if packs:
-        return concatenate([*packs, *(_expanded(each, frames, files, subtract=subtract) for each in lists)])
-    return _expanded(concatenate(lists), frames, files, subtract=subtract)
+        return concatenate([*packs, *(_expanded(each, frames, files, subtract=subtract) for each in listed)])
+    return _expanded(concatenate(listed), frames, files, subtract=subtract)
 
 
 def _expanded(listed: FrameDataset, frames: str | None, named: Sequence[Path], *, subtract: bool) -> FrameDataset:
     """The same list with a record for each asked frame of a DICOM run."""
     return FrameList(expand_runs(listed.records, frames, subtract=subtract, named=set(named)))
+
+
+def frame_files(root: Path, wanted: Callable[[Path], bool] | None = None) -> list[Path]:
+    """Files that `open_frames` takes for frames in a folder, in its order; `wanted` asks for others at the same places.
+
+    Raises:
+        MisuseError, DataError: as `list_frames`.
+    """
+    return list_frames(_enter(root) or root, _enter, wanted or is_frame)
 
 
 def open_labelled(paths: Iterable[Path | str], rasteriser: str = "arcade-official") -> FrameDataset:
@@ -124,7 +139,8 @@ def _open_labelled_pack(root: Path, rasteriser: str) -> FrameDataset:
     return dataset
 
 
-def _is_frame(path: Path) -> bool:
+def is_frame(path: Path) -> bool:
+    """Whether a file is a picture by its name or DICOM by its content."""
     return is_picture(path) or is_run(path)
 
 

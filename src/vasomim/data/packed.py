@@ -266,6 +266,7 @@ class PackDataset:
         if not self.records:
             raise DataError(f"{folder} holds no frame; {_AGAIN}")
         self._numbers = np.array(numbers, np.int64)
+        self._planes = head.settings.planes()
         self._maps: dict[int, npt.NDArray[np.uint8]] = {}
 
     def __len__(self) -> int:
@@ -289,8 +290,7 @@ class PackDataset:
             DataError: as above.
         """
         levels, scale = self.levels(index)
-        width = levels.shape[1]
-        planes = {name: BitPlane(self.bits(index, name), width) for name in self.mask_names()}
+        planes = {name: BitPlane(self.bits(index, name), levels.shape[1]) for name in self.mask_names()}
         return LazySample(self.records[index], GreyPlane(levels, scale), planes.get("mask"), planes.get("vessels"))
 
     def levels(self, index: int) -> tuple[Levels, int]:
@@ -308,14 +308,14 @@ class PackDataset:
 
     def mask_names(self) -> tuple[str, ...]:
         """Which of `vessels` and `mask` samples have."""
-        return tuple(name for name in self.settings.planes()[1:] if name != "mask" or self.labels)
+        return tuple(name for name in self._planes[1:] if name != "mask" or self.labels)
 
     def shapes(self) -> npt.NDArray[np.int64]:
         """(N, 3): height, width and bits of every frame."""
         return self._numbers[:, 1:4]
 
     def _plane(self, index: int, name: str) -> npt.NDArray[np.uint8]:
-        column = 5 + 2 * self.settings.planes().index(name)
+        column = 5 + 2 * self._planes.index(name)
         start, stop = self._numbers[index, column : column + 2].tolist()
         return self._map(int(self._numbers[index, 0]))[start:stop]
 

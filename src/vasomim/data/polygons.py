@@ -15,6 +15,8 @@ from vasomim.types import BoolImage
 Polygon = npt.NDArray[np.float64]
 """(K, 2) float64: x to the right, y down, in pixels."""
 
+LONGEST = 4000
+"""Points of an outline up to which all its sides are compared."""
 OVERSAMPLING = 5
 """COCO traces outlines on a grid five times finer than the pixels."""
 
@@ -64,6 +66,19 @@ def rasteriser_named(name: str) -> Callable[[npt.NDArray[np.uint8], Polygon, int
     if name not in RASTERISERS:
         raise MisuseError(f"unknown rasteriser {name!r}; choose one of {', '.join(RASTERISERS)}")
     return RASTERISERS[name]
+
+
+def crosses_itself(polygon: npt.NDArray[Any]) -> bool:
+    """Whether two sides of an outline (K, 2) cross; sides that merely touch do not."""
+    points = polygon[(polygon != np.roll(polygon, -1, axis=0)).any(1)]
+    if not 4 <= len(points) <= LONGEST:
+        return False
+    x, y = points.T
+    dx, dy = np.roll(x, -1) - x, np.roll(y, -1) - y
+    # On which side of line i the start of side k lies.
+    start = np.sign(dx[:, None] * (y - y[:, None]) - dy[:, None] * (x - x[:, None]))
+    parted = start * np.roll(start, -1, axis=1) < 0
+    return bool((parted & parted.T).any())
 
 
 def _fill_arcade(image: npt.NDArray[np.uint8], polygon: Polygon, value: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from typing import Any, Protocol
 
@@ -61,6 +61,13 @@ def read_lazily(dataset: FrameDataset, index: int) -> AnySample:
     return sample
 
 
+def check_alike(parts: Iterable[str], others: Iterable[str]) -> None:
+    """Raise DataError unless two samples of a batch have the same parts, such as image and mask."""
+    first, second = (", ".join(sorted({*names} - {"index", "epoch"})) for names in (parts, others))
+    if first != second:
+        raise DataError(f"frames of one batch have different parts: {first} and {second}; label all frames or none")
+
+
 class VesselSource(Protocol):
     """Where extracted anatomy comes from."""
 
@@ -89,7 +96,7 @@ def concatenate(datasets: Sequence[FrameDataset]) -> FrameDataset:
     counts = Counter(record.id for dataset in datasets for record in dataset.records)
     if all(count == 1 for count in counts.values()):
         return _Concatenation(datasets, [record for dataset in datasets for record in dataset.records])
-    prefixes = _distinct_tails([_root(dataset) for dataset in datasets])
+    prefixes = distinct_tails([_root(dataset) for dataset in datasets])
     records = [
         dataclasses.replace(record, id=f"{prefix}/{record.id}")
         for prefix, dataset in zip(prefixes, datasets, strict=True)
@@ -103,12 +110,21 @@ def with_vessels(dataset: FrameDataset, store: VesselSource) -> FrameDataset:
     return _WithVessels(dataset, store)
 
 
+def vessels_as_labels(dataset: FrameDataset) -> FrameDataset:
+    """The same frames, their extracted vessels taken for labels (pseudo-labels)."""
+    return _VesselsAsLabels(dataset)
+
+
 def _root(dataset: FrameDataset) -> str:
     return dataset.records[0].source if len(dataset.records) else ""
 
 
-def _distinct_tails(roots: Sequence[str]) -> list[str]:
-    """The shortest equal number of last path parts that tells all roots apart."""
+def distinct_tails(roots: Sequence[str]) -> list[str]:
+    """The shortest equal number of last path parts that tells all roots apart.
+
+    Raises:
+        MisuseError: two roots are one.
+    """
     parts = [PurePath(root).parts for root in roots]
     for length in range(1, max(map(len, parts)) + 1):
         tails = ["/".join(part.strip("/\\:") for part in path[-length:]).strip("/") for path in parts]
@@ -173,6 +189,18 @@ class _WithVessels:
                 f"{_size(vessels.shape)}; extract them again from these frames"
             )
         return vessels
+
+
+class _VesselsAsLabels:
+    def __init__(self, dataset: FrameDataset) -> None:
+        self.dataset, self.records = dataset, dataset.records
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.dataset[index]
+        return dataclasses.replace(sample, mask=sample.vessels)
 
 
 def _size(shape: tuple[int, ...]) -> str:

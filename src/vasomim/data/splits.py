@@ -10,33 +10,39 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from vasomim.data.frames import FRAME_SUFFIXES, frame_hash
+from vasomim.data.copies import Fingerprint, Pair, find_copies, fingerprint
+from vasomim.data.frames import FRAME_SUFFIXES, read_pixels
+from vasomim.data.groups import chains, grouped, linked
 from vasomim.data.listing import some
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import DataError, MisuseError, VasomimError
+from vasomim.ops.likeness import Likeness, likeness
 
+Job = TypeVar("Job")
 T = TypeVar("T")
 
 
 def content_groups(dataset: FrameDataset) -> list[int]:
-    """Group number of each frame: frames with identical pixels, or of one patient, share a group.
+    """Group number of each frame: copies of a frame, frames that look like one run, or of one patient share a group.
 
-    The relation is transitive. Groups are numbered by their first frame. Every frame whose hash is not recorded is
-    decoded once, in as many threads as there are cores; only hashes are kept.
+    Copies may be encoded, sized or graded anew, see `vasomim.data.copies`. The relation is transitive. Groups are
+    numbered by their first frame. Every frame whose hash is not recorded is decoded once, in as many threads as
+    there are cores, and once more where it has a near neighbour; only fingerprints are kept. Where hashes are recorded,
+    as in a pack, copies that are not equal to the pixel stay unknown.
 
     Raises:
         DataError: frames that cannot be read; the first are named.
     """
-    hashes = _hashes(dataset)
-    parent = list(range(len(dataset)))
-    first: dict[str, int] = {}
-    for index, (record, digest) in enumerate(zip(dataset.records, hashes, strict=True)):
-        keys = [f"pixels {digest}"] + ([f"patient {record.patient}"] if record.patient is not None else [])
-        for key in keys:
-            _unite(parent, first.setdefault(key, index), index)
-    roots = [_root(parent, index) for index in range(len(dataset))]
-    number = {root: rank for rank, root in enumerate(dict.fromkeys(roots))}
-    return [number[root] for root in roots]
+    patients = [record.patient for record in dataset.records]
+
+    def compare(pairs: Sequence[Pair]) -> list[Likeness]:
+        return map_frames(lambda pair: likeness(dataset[pair[0]].image, dataset[pair[1]].image), pairs)
+
+    copies = find_copies(_prints(dataset), patients, compare)
+    one_patient = [group for group in grouped(patients) if patients[group[0]] is not None]
+    groups = linked(len(dataset), chains(copies.exact + copies.near + copies.similar + one_patient))
+    number = {index: rank for rank, group in enumerate(groups) for index in group}
+    return [number[index] for index in range(len(dataset))]
 
 
 def split_holdout(dataset: FrameDataset, fraction: float, seed: int) -> tuple[list[int], list[int]]:
@@ -55,7 +61,7 @@ def split_holdout(dataset: FrameDataset, fraction: float, seed: int) -> tuple[li
     everything = list(range(len(dataset)))
     if fraction == 0 or not everything:
         return everything, []
-    groups = _members(content_groups(dataset))
+    groups = grouped(content_groups(dataset))
     if len(groups) == 1:
         raise MisuseError(
             f"all {len(dataset)} frames are of one patient or identical, none can be held out; "
@@ -94,48 +100,29 @@ def sample_frames(dataset: FrameDataset, limit: int, seed: int) -> list[int]:
     return sorted(sorted(range(len(ids)), key=lambda index: _rank(ids[index], seed))[:limit])
 
 
-def _hashes(dataset: FrameDataset) -> list[str]:
-    def digest(index: int) -> str | VasomimError:
+def _prints(dataset: FrameDataset) -> list[Fingerprint]:
+    def look(index: int) -> Fingerprint | VasomimError:
         record = dataset.records[index]
         if record.digest is not None:
-            return record.digest
+            return Fingerprint(record.digest, None)
         try:
             path = record.path
             by_path = path.suffix.lower() in FRAME_SUFFIXES and path.is_file()
-            return frame_hash(path if by_path else dataset[index].image)
+            return fingerprint(read_pixels(path) if by_path else dataset[index].image)
         except VasomimError as error:
             return error
 
-    found = map_frames(digest, range(len(dataset)))
+    found = map_frames(look, range(len(dataset)))
     errors = [str(item) for item in found if isinstance(item, VasomimError)]
     if errors:
         raise DataError(f"{len(errors)} of {len(dataset)} frames cannot be used. {some(errors, 3)}")
-    return [item for item in found if isinstance(item, str)]
+    return [item for item in found if isinstance(item, Fingerprint)]
 
 
-def map_frames(function: Callable[[int], T], indices: Sequence[int]) -> list[T]:
-    """Results of a function of frame indices, in order, computed in one thread a core."""
+def map_frames(function: Callable[[Job], T], jobs: Sequence[Job]) -> list[T]:
+    """Results of a function of frame indices, or pairs of them, in order, computed in one thread a core."""
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(function, indices))
-
-
-def _root(parent: list[int], index: int) -> int:
-    while parent[index] != index:
-        parent[index] = parent[parent[index]]
-        index = parent[index]
-    return index
-
-
-def _unite(parent: list[int], a: int, b: int) -> None:
-    a, b = sorted((_root(parent, a), _root(parent, b)))
-    parent[b] = a
-
-
-def _members(groups: Sequence[int]) -> list[list[int]]:
-    members: dict[int, list[int]] = {}
-    for index, group in enumerate(groups):
-        members.setdefault(group, []).append(index)
-    return list(members.values())
+        return list(pool.map(function, jobs))
 
 
 def _choose(groups: Sequence[Sequence[int]], target: float) -> list[int]:

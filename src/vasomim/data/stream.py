@@ -6,11 +6,13 @@ batch k sees what the uninterrupted one would have seen.
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing.util
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,22 +21,25 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from vasomim.data.samples import AnySample, FrameDataset, read_lazily
-from vasomim.errors import DataError, MisuseError, VasomimError
+from vasomim.data.samples import AnySample, FrameDataset, check_alike, read_lazily
+from vasomim.errors import MisuseError, VasomimError
+from vasomim.types import view_key
 
 Transform = Callable[[AnySample, np.random.Generator], dict[str, Tensor]]
 Batch = dict[str, Tensor]
+Many = Callable[[Iterable[tuple[AnySample, np.random.Generator]], int], Batch]
+"""So many samples, each with its generator, transformed and stacked."""
 
-ORDER, AUGMENTATION = 0, 1
+ORDER, AUGMENTATION, VIEWS = 0, 1, 2
 """Which of the independent random sequences of a seed is meant."""
-PATIENCE = 60.0
-"""Seconds that a worker lives on after SIGTERM, for the main process to end its step and save."""
 
 
 class SampleStream(Dataset[dict[str, Tensor]]):
     """Augmented samples by position: position p is frame `order(seed, p // n)[p % n]` in epoch p // n."""
 
-    def __init__(self, dataset: FrameDataset, transform: Transform, seed: int, length: int) -> None:
+    def __init__(
+        self, dataset: FrameDataset, transform: Transform, seed: int, length: int, views: Sequence[Transform] = ()
+    ) -> None:
         """Describe the stream; no pixel is read.
 
         Args:
@@ -42,6 +47,7 @@ class SampleStream(Dataset[dict[str, Tensor]]):
             transform: from a sample and a generator to tensors.
             seed: not negative.
             length: number of positions, over as many epochs as that takes.
+            views: further looks at the same frame, each drawn on its own; their `image` alone is kept.
 
         Raises:
             MisuseError: no frames.
@@ -52,25 +58,50 @@ class SampleStream(Dataset[dict[str, Tensor]]):
         if seed < 0 or length < 0:
             raise ValueError(f"seed and length must not be negative, got {seed} and {length}")
         self.dataset, self.transform, self.seed, self.length = dataset, transform, seed, length
+        self.views = tuple(views)
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
-        """The transform's tensors with `index` of the frame and `epoch`, int64 scalars.
+        """The transform's tensors, `view1` and so on, and `index` of the frame and `epoch`, int64 scalars.
 
         Raises:
             IndexError: position outside of the stream.
             DataError: the frame or its labels cannot be used.
         """
+        epoch, index = self._frame_at(position)
+        sample, rng = self._drawn(epoch, index)
+        item = self.transform(sample, rng)
+        for number, view in enumerate(self.views, start=1):
+            rng = np.random.Generator(_bits(self.seed, VIEWS, epoch, index, number))
+            item[view_key(number)] = view(sample, rng)["image"]
+        return {**item, "index": torch.tensor(index), "epoch": torch.tensor(epoch)}
+
+    def batch(self, positions: Sequence[int]) -> Batch:
+        """The samples at some positions, stacked; by the transform's `many` where it has one, which is quicker.
+
+        Raises:
+            IndexError, DataError: as for one; samples with and without a mask do not mix.
+        """
+        many: Many | None = getattr(self.transform, "many", None)
+        if many is None or self.views:
+            return _stacked([self[position] for position in positions])
+        frames = [self._frame_at(position) for position in positions]
+        batch = many((self._drawn(epoch, index) for epoch, index in frames), len(frames))
+        epochs, indices = zip(*frames, strict=True)
+        return {**batch, "index": torch.tensor(indices), "epoch": torch.tensor(epochs)}
+
+    def _frame_at(self, position: int) -> tuple[int, int]:
         if not 0 <= position < self.length:
             raise IndexError(f"position {position} outside of a stream of length {self.length}")
         epoch, place = divmod(position, len(self.dataset))
-        index = int(self._order_of(epoch)[place])
+        return epoch, int(self._order_of(epoch)[place])
+
+    def _drawn(self, epoch: int, index: int) -> tuple[AnySample, np.random.Generator]:
         rng = np.random.Generator(_bits(self.seed, AUGMENTATION, epoch, index))
-        item = self.transform(read_lazily(self.dataset, index), rng)
-        return {**item, "index": torch.tensor(index), "epoch": torch.tensor(epoch)}
+        return read_lazily(self.dataset, index), rng
 
     def _order_of(self, epoch: int) -> npt.NDArray[np.int64]:
         if self._order is None or self._order[0] != epoch:
@@ -171,7 +202,7 @@ class BatchLoader:
             _Guarded(self.stream),
             batch_sampler=self.positions,
             num_workers=self.num_workers,
-            collate_fn=_collate,
+            collate_fn=_as_it_is,
             worker_init_fn=_prepare_worker,
             pin_memory=torch.cuda.is_available(),
             # Its own generator: otherwise every iteration draws from the global one and a resumed run differs.
@@ -179,31 +210,29 @@ class BatchLoader:
         )
 
 
-class _Guarded(Dataset[dict[str, Tensor] | _Failure]):
+class _Guarded(Dataset[Batch | _Failure]):
     def __init__(self, stream: SampleStream) -> None:
         self.stream = stream
 
-    def __getitem__(self, position: int) -> dict[str, Tensor] | _Failure:
+    def __getitems__(self, positions: Sequence[int]) -> Batch | _Failure:
+        """The loader asks for the samples of a batch together."""
         try:
-            return self.stream[position]
+            return self.stream.batch(positions)
         except VasomimError as error:
             # Rebuilt, as causes and tracebacks need not survive pickling.
             return _Failure(type(error)(str(error)))
 
 
-def _collate(items: Sequence[dict[str, Tensor] | _Failure]) -> Batch | _Failure:
-    """Stack the samples, or pass on the first failure."""
-    samples = []
-    for item in items:
-        if isinstance(item, _Failure):
-            return item
-        samples.append(item)
-    odd = next((item for item in samples if item.keys() != samples[0].keys()), None)
-    if odd is not None:
-        parts = " and ".join(", ".join(sorted(item.keys() - {"index", "epoch"})) for item in (samples[0], odd))
-        return _Failure(DataError(f"frames of one batch have different parts: {parts}; label all frames or none"))
-    batch: Batch = default_collate(samples)
+def _stacked(items: list[dict[str, Tensor]]) -> Batch:
+    for item in items[1:]:
+        check_alike(items[0].keys(), item.keys())
+    batch: Batch = default_collate(items)
     return batch
+
+
+def _as_it_is(batch: Any) -> Batch | _Failure:
+    whole: Batch | _Failure = batch
+    return whole
 
 
 def _prepare_worker(worker: int) -> None:  # noqa: ARG001
@@ -211,11 +240,15 @@ def _prepare_worker(worker: int) -> None:  # noqa: ARG001
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave_later)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _leave_later(*_: object) -> None:
-    """Outlive SIGTERM for a while: a process that ends with a loader half read sends it too, and waits for us."""
-    timer = threading.Timer(PATIENCE, os._exit, (1,))
-    timer.daemon = True
-    timer.start()
+@atexit.register  # after multiprocessing.util was imported, whose own exit function has to come later
+def _end_workers() -> None:
+    """Kill the workers of loaders that were left unfinished, when the interpreter ends.
+
+    They ignore the SIGTERM by which multiprocessing would end them, and it would wait for them for ever.
+    """
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()

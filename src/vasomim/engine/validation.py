@@ -16,8 +16,9 @@ from vasomim.data.samples import FrameDataset
 from vasomim.losses import consistency_loss, reconstruction_loss
 from vasomim.ops.masking import random_mask
 from vasomim.ops.noise import counter_uniform
-from vasomim.tasks.pretraining import PretrainingTask
+from vasomim.tasks.interface import Pretrains, Reconstructs
 from vasomim.tasks.probe import vessel_probe
+from vasomim.tasks.reconstruction import num_patches
 from vasomim.types import Progress
 from vasomim.viz.images import RGB, contact_sheet, heat_overlay, mask_overlay, to_rgb
 
@@ -67,62 +68,75 @@ def load_maps(dataset: FrameDataset, size: int, limit: int) -> Maps:
 
 
 @torch.no_grad()
-def pretraining_losses(task: PretrainingTask, maps: Maps, device: torch.device) -> dict[str, float]:
+def pretraining_losses(task: Reconstructs, maps: Maps, device: torch.device) -> dict[str, float]:
     """Mean reconstruction and consistency loss of held-out frames under uniform masks."""
     sums: dict[str, float] = {}
+    segmentor = guide_of(task)
     for batch in maps.batches(device):
         images = batch["image"]
-        num_patches = (images.shape[-1] // task.mae.patch_size) ** 2
-        noise = counter_uniform(MASK_SEED, batch["epoch"], batch["index"], num_patches)
-        mask = random_mask(len(images), num_patches, task.plan.mask_ratio, noise=noise)
+        count = num_patches(images, task.model.patch_size)
+        noise = counter_uniform(MASK_SEED, batch["epoch"], batch["index"], count)
+        mask = random_mask(len(images), count, task.mask_ratio, noise=noise)
         decoded = task.reconstruct(images, mask)
         losses = {"reconstruction": reconstruction_loss(decoded.predictions, decoded.targets, mask)}
-        if task.segmentor is not None:
-            losses["consistency"] = consistency_loss(task.segmentor(decoded.images), task.segmentor(images))
+        if segmentor is not None:
+            losses["consistency"] = consistency_loss(segmentor(decoded.images), segmentor(images))
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + float(value) * len(images)
     return {name: total / len(maps) for name, total in sums.items()}
 
 
-def probe_score(task: PretrainingTask, fit: Maps, test: Maps, device: torch.device) -> float:
+def guide_of(task: object) -> nn.Module | None:
+    """The frozen segmentor of a task that has one."""
+    guide: nn.Module | None = getattr(task, "segmentor", None)
+    return guide
+
+
+def probe_score(task: Pretrains, fit: Maps, test: Maps, device: torch.device) -> float:
     """R^2 of the vessel probe on the encoder's tokens."""
+    model = task.model
 
     def tokens(images: Tensor) -> Tensor:
-        return task.mae.encoder.forward_features(task.mae.input_norm(images))[:, 1:]
+        return model.encoder.forward_features(model.input_norm(images))[:, 1:]
 
     fit_pairs = ((b["image"], b["vessels"]) for b in fit.batches(device))
     test_pairs = ((b["image"], b["vessels"]) for b in test.batches(device))
-    return vessel_probe(tokens, fit_pairs, test_pairs, task.mae.patch_size)
+    return vessel_probe(tokens, fit_pairs, test_pairs, model.patch_size)
 
 
 @torch.no_grad()
-def reconstruction_sheet(
-    task: PretrainingTask, maps: Maps, progress: Progress, device: torch.device, rows: int = 4
-) -> RGB:
-    """A picture, one row a frame: frame, guidance, hidden patches, reconstruction, and what S sees in both."""
+def inspection_sheet(task: Pretrains, maps: Maps, progress: Progress, device: torch.device, rows: int = 4) -> RGB:
+    """A picture, one row a frame: the frame, what the masks are drawn from, hidden patches, reconstruction, and what S
+    sees in both; whatever the method has of these.
+    """
     batch = {name: value[:rows] for name, value in next(maps.batches(device)).items()}
-    images = batch["image"]
-    seen = task.segmentor(images) if task.segmentor is not None else None
-    mask = task.draw_mask(batch, seen, progress)
-    decoded = task.reconstruct(images, mask)
-    again = task.segmentor(decoded.images) if task.segmentor is not None else None
-    guidance = task.guidance_map(batch, seen)
-    columns = ["frame", "guidance", "hidden patches", "reconstruction"]
-    sheet: list[list[RGB]] = []
-    for row in range(len(images)):
-        frame = images[row, 0].cpu().numpy()
-        cells = [
-            to_rgb(frame),
-            heat_overlay(frame, guidance[row].cpu().numpy()),
-            mask_overlay(frame, mask[row].cpu().numpy(), task.mae.patch_size),
-            to_rgb(decoded.images[row, 0].clamp(0, 1).cpu().numpy()),
-        ]
-        if seen is not None and again is not None:
-            cells += [to_rgb(x[row, 0].float().sigmoid().cpu().numpy()) for x in (seen, again)]
-        sheet.append(cells)
-    if seen is not None:
-        columns += ["S(frame)", "S(reconstruction)"]
-    return contact_sheet(sheet, columns=columns)
+    columns = inspection_columns(task, batch, progress)
+    cells = [[pictures[row] for pictures in columns.values()] for row in range(len(batch["image"]))]
+    return contact_sheet(cells, columns=list(columns))
+
+
+def inspection_columns(task: Pretrains, batch: dict[str, Tensor], progress: Progress) -> dict[str, list[RGB]]:
+    """The columns of `inspection_sheet` by their titles, a picture for each frame."""
+    images, seen = batch["image"], task.inspect(batch, progress)
+    frames = images[:, 0].cpu().numpy()
+    columns = {"frame": [to_rgb(frame) for frame in frames]}
+    for name, heat in seen.maps.items():
+        columns[name] = [heat_overlay(*pair) for pair in zip(frames, heat.cpu().numpy(), strict=True)]
+    if seen.hidden is not None:
+        pairs = zip(frames, seen.hidden.cpu().numpy(), strict=True)
+        columns["hidden patches"] = [mask_overlay(frame, mask, task.model.patch_size) for frame, mask in pairs]
+    if seen.decoded is not None:
+        columns["reconstruction"] = greys(seen.decoded.clamp(0, 1))
+    segmentor = guide_of(task)
+    if segmentor is not None and seen.decoded is not None:
+        columns["S(frame)"] = greys(segmentor(images).float().sigmoid())
+        columns["S(reconstruction)"] = greys(segmentor(seen.decoded).float().sigmoid())
+    return columns
+
+
+def greys(images: Tensor) -> list[RGB]:
+    """Frames (B, 1, H, W) in [0, 1] as pictures."""
+    return [to_rgb(image) for image in images[:, 0].float().cpu().numpy()]
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from vasomim.viz.charts import line_chart
 from vasomim.viz.images import overlay
 from vasomim.viz.pages import Cell, html_charts, html_figure, html_gallery, html_page, html_table
 
-SIDE = 440
+SIDE = 340
 """Longest side of a picture in the page, in pixels."""
 
 

@@ -1,7 +1,7 @@
 """Overlay runs as DICOM: multi-frame true colour Secondary Capture, which every viewer plays.
 
 Frames are JPEG baseline: an overlay is for looking at, the exact mask is in the segmentation, and noise compresses
-without loss to hardly less than its own size (docs/hospital.md has the numbers). JPEG baseline is the one compression
+without loss to hardly less than its own size. JPEG baseline is the one compression
 that every viewer reads; the loss is declared.
 """
 

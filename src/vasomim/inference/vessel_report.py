@@ -49,7 +49,7 @@ class VesselMeasures:
 def measure_vessels(mask: BoolImage) -> VesselMeasures:
     """Area, centreline, widths and topology of a mask, bool (H, W).
 
-    Twigs of the centreline that do not reach out of their vessel are taken off first, see `prune_spurs`.
+    Twigs of the centreline that do not reach well out of their vessel are taken off first, see `prune_spurs`.
     """
     box = bounding_box(mask)
     cut = np.ascontiguousarray(mask[box]) if box else np.zeros((1, 1), dtype=np.bool_)
@@ -87,14 +87,12 @@ class RunMeasures:
 
     @property
     def best(self) -> int:
-        """Position of the best-filled frame: most vessel pixels, by the median of each frame and its neighbours.
-
-        The median keeps a single frame of false alarms from winning; a run of one or two frames has none.
-        """
-        areas = np.array([frame.area for frame in self.frames])
-        if areas.size >= 3:
-            areas = np.median([areas, np.append(areas[1:], areas[-1]), np.append(areas[0], areas[:-1])], axis=0)
-        return int(np.argmax(areas))
+        """Position of the best-filled frame: most vessel pixels, counted no further than the median of it and its
+        neighbours, so that no single frame of false alarms wins."""
+        areas = [frame.area for frame in self.frames]
+        padded = [areas[0], *areas, areas[-1]]
+        medians = [sorted(padded[k : k + 3])[1] for k in range(len(areas))]
+        return max(range(len(areas)), key=lambda k: (min(areas[k], medians[k]), areas[k]))
 
     @property
     def flicker(self) -> float | None:

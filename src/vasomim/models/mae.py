@@ -14,8 +14,11 @@ from vasomim.ops.patches import grid_of
 from vasomim.ops.positions import resize_positions, sincos_2d
 
 
-def _visible_indices(mask: Tensor, num_hidden: int | None) -> Tensor:
-    """Indices of the patches that are not hidden, rising: bool (B, L) -> int64 (B, V)."""
+def visible_indices(mask: Tensor, num_hidden: int | None = None) -> Tensor:
+    """Indices of the patches that are not hidden, rising: bool (B, L) -> int64 (B, V).
+
+    Without `num_hidden` the device is asked for the count, which waits for it.
+    """
     if num_hidden is None:
         num_hidden = int(mask[0].sum())
     if mask.device.type == "cpu" and not torch.compiler.is_compiling():  # free here; on a GPU it would wait for it
@@ -68,25 +71,6 @@ class MaskedAutoencoder(nn.Module):
             part.apply(init_transformer)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
-    def _encode(self, images: Tensor, visible: Tensor) -> Tensor:
-        """Images in [0, 1] and indices (B, V) -> normed tokens (B, 1 + V, D)."""
-        tokens = self.encoder.embed(self.input_norm(images))  # (B, 1 + L, D); patches do not mix before the blocks
-        index = visible[..., None].expand(-1, -1, tokens.shape[2])
-        seen = torch.cat([tokens[:, :1], tokens[:, 1:].gather(1, index)], dim=1)
-        return self.encoder.run_blocks(seen)
-
-    def _decode(self, latent: Tensor, visible: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Normed tokens (B, 1 + V, D) and their places (B, V) -> predictions (B, L, p*p*C)."""
-        x = self.decoder_embed(latent)  # (B, 1 + V, E)
-        index = visible[..., None].expand(-1, -1, x.shape[2])
-        places = self.mask_token.to(x.dtype).expand(x.shape[0], grid[0] * grid[1], -1).scatter(1, index, x[:, 1:])
-        positions = resize_positions(self.decoder_positions, self.encoder.grid_size, grid, num_prefix_tokens=0)
-        x = torch.cat([x[:, :1], places + positions], dim=1)  # (B, 1 + L, E)
-        for block in self.decoder_blocks:
-            x = block(x)
-        predictions: Tensor = self.decoder_pred(self.decoder_norm(x)[:, 1:])
-        return predictions
-
     def encode(self, images: Tensor, mask: Tensor, num_hidden: int | None = None) -> Tensor:
         """Latent of the visible patches: (B, C, H, W) in [0, 1], bool (B, L) -> (B, 1 + V, D), class token first.
 
@@ -101,7 +85,27 @@ class MaskedAutoencoder(nn.Module):
             ValueError: if mask and images do not fit, or rows hide different counts (checked on CPU).
         """
         self._check(images, mask)
-        return self._encode(images, _visible_indices(mask, num_hidden))
+        visible = visible_indices(mask, num_hidden)
+        tokens = self.encoder.embed(self.input_norm(images))  # (B, 1 + L, D); patches do not mix before the blocks
+        index = visible[..., None].expand(-1, -1, tokens.shape[2])
+        seen = torch.cat([tokens[:, :1], tokens[:, 1:].gather(1, index)], dim=1)
+        return self.encoder.run_blocks(seen)
+
+    def place(self, latent: Tensor, mask: Tensor, grid: tuple[int, int]) -> Tensor:
+        """What the decoder reads: latent (B, 1 + V, D) -> (B, 1 + L, E), mask tokens where `mask` (B, L) is True."""
+        visible = visible_indices(mask, mask.shape[1] - (latent.shape[1] - 1))
+        x = self.decoder_embed(latent)  # (B, 1 + V, E)
+        index = visible[..., None].expand(-1, -1, x.shape[2])
+        places = self.mask_token.to(x.dtype).expand(x.shape[0], grid[0] * grid[1], -1).scatter(1, index, x[:, 1:])
+        positions = resize_positions(self.decoder_positions, self.encoder.grid_size, grid, num_prefix_tokens=0)
+        return torch.cat([x[:, :1], places + positions], dim=1)  # (B, 1 + L, E)
+
+    def predict(self, tokens: Tensor) -> Tensor:
+        """Decoder tokens, class token first, in any number: (B, 1 + N, E) -> predicted patches (B, N, p*p*C)."""
+        for block in self.decoder_blocks:
+            tokens = block(tokens)
+        predictions: Tensor = self.decoder_pred(self.decoder_norm(tokens)[:, 1:])
+        return predictions
 
     def forward(self, images: Tensor, mask: Tensor, num_hidden: int | None = None) -> Tensor:
         """Predict every patch: (B, C, H, W) in [0, 1], bool (B, L), True = hidden -> (B, L, p*p*C).
@@ -109,18 +113,17 @@ class MaskedAutoencoder(nn.Module):
         Predictions live in normalised space, or in that of per-patch normalised targets: as the loss decides.
         Arguments and errors are those of `encode`.
         """
-        grid = self._check(images, mask)
-        visible = _visible_indices(mask, num_hidden)
-        return self._decode(self._encode(images, visible), visible, grid)
+        latent = self.encode(images, mask, num_hidden)
+        grid = grid_of(images.shape[2], images.shape[3], self.patch_size)
+        return self.predict(self.place(latent, mask, grid))
 
-    def _check(self, images: Tensor, mask: Tensor) -> tuple[int, int]:
+    def _check(self, images: Tensor, mask: Tensor) -> None:
         h, w = grid_of(images.shape[2], images.shape[3], self.patch_size)
         if mask.shape != (images.shape[0], h * w) or mask.dtype != torch.bool:
             raise ValueError(
                 f"mask must be bool of shape {(images.shape[0], h * w)} for these images, "
                 f"got {mask.dtype} of shape {tuple(mask.shape)}"
             )
-        return h, w
 
 
 def take_input_norm(encoder: VisionTransformer, mean: float, std: float) -> InputNorm:

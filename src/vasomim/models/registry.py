@@ -13,6 +13,7 @@ from torch import nn
 from vasomim.errors import MisuseError
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.segmentation import SegmentationModel
+from vasomim.models.unet import PlainUNet, stage_widths
 from vasomim.models.unext import UNeXt
 from vasomim.models.vit import VisionTransformer
 
@@ -28,7 +29,7 @@ VITS: dict[str, dict[str, int]] = {
 }
 """Bare encoders; names and sizes of the literature."""
 
-_DECODERS: dict[str, dict[str, int]] = {
+DECODERS: dict[str, dict[str, int]] = {
     # The published 512 x 8 decoder costs ten times a tiny encoder; from base upwards it is the published one.
     "vit_tiny_patch16": {"decoder_embed_dim": 192, "decoder_depth": 4, "decoder_num_heads": 6},
     "vit_small_patch16": {"decoder_embed_dim": 256, "decoder_depth": 4, "decoder_num_heads": 8},
@@ -37,6 +38,7 @@ _DECODERS: dict[str, dict[str, int]] = {
     "vit_huge_patch14": {"decoder_embed_dim": 512, "decoder_depth": 8, "decoder_num_heads": 16},
     "vit_test": {"decoder_embed_dim": 32, "decoder_depth": 1, "decoder_num_heads": 2},
 }
+"""Size of the decoder that goes with each encoder."""
 
 _UNETS: dict[str, dict[str, Any]] = {"vit_test": {"widths": (8, 8, 16), "bottleneck": 16}}
 
@@ -68,7 +70,7 @@ def encoder_arguments(name: str, kwargs: Mapping[str, Any]) -> tuple[str, dict[s
 def _build_mae(name: str, in_chans: int, img_size: int, **kwargs: Any) -> MaskedAutoencoder:
     own, rest = _split_kwargs(kwargs, _MAE_ARGUMENTS)
     encoder = _build_vit(name, in_chans, img_size, fixed_positions=True, **rest)
-    return MaskedAutoencoder(encoder, **{**_DECODERS[name], **own})
+    return MaskedAutoencoder(encoder, **{**DECODERS[name], **own})
 
 
 def _build_unet(name: str, in_chans: int, img_size: int, **kwargs: Any) -> SegmentationModel:
@@ -80,10 +82,16 @@ def _build_unext(widths: tuple[int, ...], in_chans: int, img_size: int, **kwargs
     return UNeXt(in_chans, **{"widths": widths, **kwargs})  # fully convolutional: any size goes
 
 
+def _build_plain_unet(first: int, most: int, in_chans: int, img_size: int, **kwargs: Any) -> PlainUNet:
+    return PlainUNet(in_chans, **{"widths": stage_widths(img_size, first, most), **kwargs})
+
+
 MODELS: dict[str, Builder] = {
     **{name: partial(_build_vit, name) for name in VITS},
     **{f"mae_{name}": partial(_build_mae, name) for name in VITS},
     **{f"{name}_unet": partial(_build_unet, name) for name in VITS},
+    "unet_plain": partial(_build_plain_unet, 32, 512),
+    "unet_test": partial(_build_plain_unet, 4, 16),
     "unext_s": partial(_build_unext, (8, 16, 32, 64, 128)),
     "unext_test": partial(_build_unext, (4, 6, 8, 12, 16)),
 }

@@ -22,6 +22,12 @@ def tap_indices(depth: int, num_taps: int = 4) -> list[int]:
     return sorted({math.ceil(depth * (i + 1) / num_taps) - 1 for i in range(num_taps)})
 
 
+def start_at_vessel_share(head: nn.Conv2d) -> None:
+    """Make a fresh head predict the usual share of vessel everywhere."""
+    assert head.bias is not None
+    nn.init.constant_(head.bias, _VESSEL_LOGIT)
+
+
 class SegmentationModel(nn.Module):
     """ViT features of several depths joined with convolutional features of every resolution.
 
@@ -53,8 +59,7 @@ class SegmentationModel(nn.Module):
         self.multiple = math.lcm(encoder.patch_size, 2 ** (len(widths) - 1))
         self.decoder = UNetDecoder(encoder.embed_dim, len(self.taps), encoder.in_chans, widths, bottleneck)
         self.head = nn.Conv2d(widths[0], num_classes, 1)
-        assert self.head.bias is not None
-        nn.init.constant_(self.head.bias, _VESSEL_LOGIT)
+        start_at_vessel_share(self.head)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1], any size -> logits (B, num_classes, H, W).

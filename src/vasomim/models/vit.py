@@ -65,6 +65,13 @@ class Attention(nn.Module):
         projected: Tensor = self.proj(x)
         return projected
 
+    def first_row(self, x: Tensor) -> Tensor:
+        """How the first token attends to all tokens, in each head: (B, N, D) -> (B, heads, N), rows summing to 1."""
+        b, n, d = x.shape
+        q, k, _ = self.qkv(x).reshape(b, n, 3, self.num_heads, d // self.num_heads).permute(2, 0, 3, 1, 4).unbind(0)
+        scores: Tensor = q[:, :, 0:1] @ k.transpose(-2, -1) / (d // self.num_heads) ** 0.5  # (B, heads, 1, N)
+        return scores.float().softmax(-1)[:, :, 0]
+
 
 class Mlp(nn.Module):
     """Two-layer perceptron with GELU: (B, N, D) -> (B, N, D)."""
@@ -272,6 +279,18 @@ class VisionTransformer(nn.Module):
                 patches = self.drop_registers(self.norm(tokens) if norm else tokens)[:, 1:]
                 maps.append(patches.transpose(1, 2).reshape(x.shape[0], self.embed_dim, h, w))
         return maps
+
+    def class_attention(self, x: Tensor) -> Tensor:
+        """How the class token attends to the patches in the last block, mean over heads: (B, C, H, W) -> (B, L).
+
+        Non-negative; a row sums to 1 less what the class token gives to itself (Caron et al., ICCV 2021, figure 1).
+        """
+        tokens = self.embed(x)
+        *earlier, last = self.blocks
+        for block in earlier:
+            tokens = block(tokens)
+        assert isinstance(last, Block)
+        return last.attn.first_row(last.norm1(tokens)).mean(1)[:, 1:]
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) -> class token (B, D), or (B, num_classes) with a head."""

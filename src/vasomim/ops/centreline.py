@@ -49,7 +49,7 @@ def branch_points(skeleton: BoolImage) -> npt.NDArray[np.float64]:
 
 
 def prune_spurs(skeleton: BoolImage, mask: BoolImage) -> BoolImage:
-    """Take off short twigs that a rough vessel wall causes: a twig must reach out of the vessel it leaves.
+    """Take off short twigs that a rough vessel wall causes: a twig must reach well out of the vessel it leaves.
 
     Args:
         skeleton: (H, W), thinned from `mask`.
@@ -57,7 +57,7 @@ def prune_spurs(skeleton: BoolImage, mask: BoolImage) -> BoolImage:
 
     Returns:
         (H, W) subset of the skeleton: without ends whose length beyond the branching is at most the vessel's
-        half width there.
+        width there, half of which lies inside the vessel.
     """
     knots = _knots(skeleton)
     arms = skeleton & ~knots
@@ -67,7 +67,7 @@ def prune_spurs(skeleton: BoolImage, mask: BoolImage) -> BoolImage:
     np.maximum.at(reach, labels[starts], distance_inside(mask, starts))
     ends = np.bincount(labels[end_points(skeleton) & arms], minlength=count)
     lengths = np.bincount(labels[arms], minlength=count)
-    spurs = (ends == 1) & (reach > 0) & (lengths <= reach)
+    spurs = (ends == 1) & (reach > 0) & (lengths <= 2 * reach)
     spurs[0] = False
     kept: BoolImage = skeleton & ~spurs[labels]
     return kept
@@ -122,5 +122,4 @@ def _pairs(
     here = groups[rows[inside], columns[inside]]
     there = arms[rows_there[inside], columns_there[inside]]
     pairs: npt.NDArray[np.int64] = np.stack([here, there], axis=1).astype(np.int64)
-    met: npt.NDArray[np.int64] = pairs[there > 0]
-    return met
+    return np.asarray(pairs[there > 0])

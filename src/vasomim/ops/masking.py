@@ -46,7 +46,7 @@ def _noise(batch_size: int, num_patches: int, generator: torch.Generator | None,
     return torch.rand(batch_size, 2, num_patches, generator=generator, device=device)
 
 
-def _hide_lowest(keys: Tensor, count: int) -> Tensor:
+def hide_lowest(keys: Tensor, count: int) -> Tensor:
     """True at the `count` lowest keys of each row: (B, L) -> bool (B, L). Stable: ties fall alike on every device."""
     chosen = keys.argsort(dim=1, stable=True)[:, :count]
     return torch.zeros_like(keys, dtype=torch.bool).scatter_(1, chosen, True)
@@ -83,10 +83,10 @@ def random_mask(
         place = torch.device(device) if device is not None else generator.device if generator else torch.device("cpu")
         noise = _noise(batch_size, num_patches, generator, place)[:, 1]
     _check_noise(noise, (batch_size, num_patches))
-    return _hide_lowest(noise, hidden)
+    return hide_lowest(noise, hidden)
 
 
-def _draw_in_proportion(weights: Tensor, noise: Tensor, count: int) -> Tensor:
+def draw_in_proportion(weights: Tensor, noise: Tensor, count: int) -> Tensor:
     """Draw at most `count` patches per row without replacement, in proportion to weights: (B, L) -> bool (B, L).
 
     Sampling without replacement equals taking the top of log(weight) + Gumbel noise (Yellott 1977; Kool et al., ICML
@@ -133,5 +133,5 @@ def guided_mask(
     if noise is None:
         noise = _noise(batch_size, num_patches, generator, guidance.device)
     _check_noise(noise, (batch_size, 2, num_patches))
-    guided = _draw_in_proportion(weights, noise[:, 0], math.floor(guided_fraction * hidden))
-    return _hide_lowest(torch.where(guided, -1.0, noise[:, 1]), hidden)  # guided first, then at random
+    guided = draw_in_proportion(weights, noise[:, 0], math.floor(guided_fraction * hidden))
+    return hide_lowest(torch.where(guided, -1.0, noise[:, 1]), hidden)  # guided first, then at random

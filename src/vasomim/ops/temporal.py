@@ -71,5 +71,6 @@ def flickering(before: BoolImage, mask: BoolImage, after: BoolImage) -> BoolImag
 
 def _sample(values: FloatImage, where: npt.NDArray[np.float32]) -> FloatImage:
     """Values at (column, row) positions (H, W, 2), linear between pixels, the border repeated outside."""
-    moved = cv2.remap(values, where, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    columns, rows = np.ascontiguousarray(where[..., 0]), np.ascontiguousarray(where[..., 1])
+    moved = cv2.remap(values, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved, dtype=np.float32)

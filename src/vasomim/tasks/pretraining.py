@@ -1,6 +1,6 @@
 """Anatomy-guided masked image modeling (VasoMIM: arXiv 2508.10794, "v1"; arXiv 2602.11536, "v2").
 
-With guidance `none` and a consistency weight of 0 this is plain MAE, to the bit.
+With guidance `none` and a consistency weight of 0 this is plain MAE (arXiv 2111.06377), to the bit.
 
 Letters: B frames, L patches, P values a patch.
 """
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from vasomim.losses import consistency_loss, reconstruction_loss
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.ops.masking import guided_fraction, guided_mask, num_hidden
-from vasomim.ops.noise import counter_uniform
-from vasomim.ops.patches import normalize_patches, patchify, unpatchify
 from vasomim.tasks.frozen import FrozenSegmentor
+from vasomim.tasks.prototypes import cross_image_term
+from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, mask_noise, num_patches
 from vasomim.types import Progress, StepOutput
 
 
@@ -34,25 +34,11 @@ class MaskingPlan:
     guided_end: float = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Reconstruction:
-    """One pass of the autoencoder over a batch, for losses and for pictures."""
-
-    mask: Tensor
-    """(B, L) bool, True = hidden."""
-    predictions: Tensor
-    """(B, L, P) in the space of `targets`."""
-    targets: Tensor
-    """(B, L, P) patches, normalised one by one if the task says so."""
-    images: Tensor
-    """(B, C, H, W) the decoded frames in the frames' own grey values (about [0, 1])."""
-
-
 class PretrainingTask(nn.Module):
     """Masked autoencoder, optional frozen segmentor, guided masking and the two losses.
 
-    L = L_rec + lambda L_cons. Masks are a pure function of (seed, epoch, index) and the guidance, so a frame gets the
-    same mask whatever the batch, the device or the number of processes.
+    L = L_rec + lambda L_cons (+ mu L_proto across frames, off by default). Masks are a pure function of (seed, epoch,
+    index) and the guidance, so a frame gets the same mask whatever the batch, the device or the number of processes.
     """
 
     def __init__(
@@ -63,20 +49,35 @@ class PretrainingTask(nn.Module):
         *,
         norm_pix_loss: bool = True,
         consistency_weight: float = 1.0,
+        prototype_weight: float = 0.0,
+        prototype_temperature: float = 0.2,
     ) -> None:
         """Join the parts; a segmentor is needed by guidance `co` and by a positive consistency weight.
 
         Raises:
-            ValueError: the segmentor is needed and missing.
+            ValueError: the segmentor is needed and missing, or there is no guidance to pool prototypes by.
         """
         super().__init__()
         self.mae = mae
         self.plan = plan
         self.norm_pix_loss = norm_pix_loss
         self.consistency_weight = consistency_weight
+        self.prototype_weight, self.prototype_temperature = prototype_weight, prototype_temperature
+        if prototype_weight > 0 and plan.guidance == "none":
+            raise ValueError("prototypes are pooled by the guidance, which is none")
         if segmentor is None and (plan.guidance == "co" or consistency_weight > 0):
             raise ValueError("co-guidance and the consistency loss need a segmentor, got none")
         self.segmentor = FrozenSegmentor(segmentor) if segmentor is not None else None
+
+    @property
+    def model(self) -> MaskedAutoencoder:
+        """Holds the encoder."""
+        return self.mae
+
+    @property
+    def mask_ratio(self) -> float:
+        """Share of the patches hidden."""
+        return self.plan.mask_ratio
 
     def forward(self, batch: Mapping[str, Tensor], progress: Progress) -> StepOutput:
         """One batch -> L and its terms.
@@ -94,20 +95,21 @@ class PretrainingTask(nn.Module):
         if self.segmentor is not None and seen is not None and self.consistency_weight > 0:
             terms["consistency"] = consistency_loss(self.segmentor(decoded.images).float(), seen)
             loss = loss + self.consistency_weight * terms["consistency"]
+        if self.prototype_weight > 0:
+            terms["prototypes"] = self._across_frames(images, self.guidance_map(batch, seen))
+            loss = loss + self.prototype_weight * terms["prototypes"]
         return StepOutput(loss, {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}})
 
     def draw_mask(self, batch: Mapping[str, Tensor], seen: Tensor | None, progress: Progress) -> Tensor:
         """Hidden patches (B, L) of a batch; `seen` is the segmentor's logits of its frames, if any."""
-        images, plan, patch = batch["image"], self.plan, self.mae.patch_size
-        num_patches = (images.shape[-2] // patch) * (images.shape[-1] // patch)
-        noise = counter_uniform(progress.seed, batch["epoch"], batch["index"], 2 * num_patches)
+        plan, patch = self.plan, self.mae.patch_size
         share = guided_fraction(progress.epoch, progress.total_epochs, plan.guided_start, plan.guided_end)
         return guided_mask(
             self.guidance_map(batch, seen),
             patch_size=patch,
             mask_ratio=plan.mask_ratio,
             guided_fraction=0.0 if plan.guidance == "none" else share,
-            noise=noise.reshape(-1, 2, num_patches),
+            noise=mask_noise(batch, progress, 2, num_patches(batch["image"], patch)),
         )
 
     def guidance_map(self, batch: Mapping[str, Tensor], seen: Tensor | None) -> Tensor:
@@ -120,24 +122,22 @@ class PretrainingTask(nn.Module):
         return self.plan.eta * vessels + (1 - self.plan.eta) * seen[:, 0].sigmoid()
 
     def reconstruct(self, images: Tensor, mask: Tensor) -> Reconstruction:
-        """Decode frames (B, C, H, W) in [0, 1] from the patches that `mask` (B, L) leaves visible.
+        """Decode frames (B, C, H, W) in [0, 1] from the patches that `mask` (B, L) leaves visible."""
+        mae = self.mae
+        predictions = mae(images, mask, num_hidden(mask.shape[1], self.plan.mask_ratio))
+        return decode(images, mask, predictions, mae.input_norm, mae.patch_size, norm_pix_loss=self.norm_pix_loss)
 
-        The decoded frame is made of all predicted patches, hidden and visible. Where patches are normalised, they get
-        the mean and variance of the target patch back.
-        """
-        patch, grid = (
-            self.mae.patch_size,
-            (images.shape[-2] // self.mae.patch_size, images.shape[-1] // self.mae.patch_size),
-        )
-        patches = patchify(self.mae.input_norm(images), patch)  # (B, L, P)
-        predictions = self.mae(images, mask, num_hidden(mask.shape[1], self.plan.mask_ratio)).float()
-        if not self.norm_pix_loss:
-            pixels, targets = predictions, patches
-        else:
-            targets, mean, var = normalize_patches(patches)
-            pixels = predictions * var.add(1e-6).sqrt() + mean
-        decoded = self.mae.input_norm.inverse(unpatchify(pixels, patch, grid, images.shape[1]))
-        return Reconstruction(mask, predictions, targets, decoded)
+    def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:
+        """Guidance, hidden patches and decoded frames of a batch, as in training."""
+        images = batch["image"]
+        seen = self.segmentor(images) if self.segmentor is not None else None
+        mask = self.draw_mask(batch, seen, progress)
+        return Inspection({"guidance": self.guidance_map(batch, seen)}, mask, self.reconstruct(images, mask).images)
+
+    def _across_frames(self, images: Tensor, guidance: Tensor) -> Tensor:
+        """The cross-image term of frames (B, C, H, W) in [0, 1] under G (B, H, W); one more pass of the encoder."""
+        tokens = self.mae.encoder.forward_features(self.mae.input_norm(images))[:, 1:]
+        return cross_image_term(tokens, guidance, self.mae.patch_size, self.prototype_temperature)
 
     def _segment(self, images: Tensor) -> Tensor | None:
         """Logits (B, 1, H, W) of the original frames; one pass serves the guidance and the consistency target."""

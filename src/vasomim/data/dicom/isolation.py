@@ -33,10 +33,8 @@ class _Slot:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     process: subprocess.Popen[bytes] | None = None
-    owner: int = 0
-    """Who started it: after a fork the child belongs to the other process."""
     foreign: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    """Children of the process that this one was forked from, kept so that nobody takes them for lost."""
+    """The child of the process that this one was forked from, kept so that nobody takes it for lost."""
 
 
 _slot = _Slot()
@@ -68,24 +66,22 @@ def decode_isolated(plugin: str, content: bytes, transfer_syntax: str, options: 
 
 def child_pid() -> int | None:
     """Process id of the child, for measurements; None where there is none."""
-    return _slot.process.pid if _slot.process is not None and _slot.owner == os.getpid() else None
+    return None if _slot.process is None else _slot.process.pid
 
 
 def _child() -> subprocess.Popen[bytes]:
-    process = _slot.process
-    if process is None or _slot.owner != os.getpid() or process.poll() is not None:
-        if process is not None and _slot.owner != os.getpid():
-            _slot.foreign.append(process)
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vasomim.data.dicom.child"],
+    if _slot.process is not None and _slot.process.poll() is not None:
+        _end()
+    if _slot.process is None:
+        # -P: what lies in the working folder is not imported.
+        _slot.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "vasomim.data.dicom.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # GDCM prints lines of its own
-            env=environment,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
-        _slot.process, _slot.owner = process, os.getpid()
-    return process
+    return _slot.process
 
 
 def _ask(process: subprocess.Popen[bytes], head: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes] | None:
@@ -103,13 +99,24 @@ def _ask(process: subprocess.Popen[bytes], head: dict[str, Any], content: bytes)
 
 @atexit.register
 def _end() -> None:
-    """End the child, if it is ours."""
-    process = _slot.process
-    if process is None or _slot.owner != os.getpid():
+    """End the child."""
+    process, _slot.process = _slot.process, None
+    if process is None:
         return
-    _slot.process = None
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):
         with suppress(OSError):  # what was not yet written to a dead child
             cast(BinaryIO, pipe).close()
+
+
+def _leave_to_parent() -> None:
+    """After a fork the child, and a lock that some thread may hold, belong to the other process."""
+    process, _slot.process = _slot.process, None
+    if process is not None:
+        _slot.foreign.append(process)
+    _slot.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)

@@ -37,6 +37,8 @@ _NO_FRAMES = {
     "1.2.840.10008.5.1.4.1.1.481.2": "a dose",
 }
 """Classes of objects that lie beside images and are none."""
+_IMAGES = ("1.2.840.10008.5.1.4.1.1.12.", "1.2.840.10008.5.1.4.1.1.7")
+"""Beginnings of the classes of X-ray projections and of secondary capture."""
 
 
 class NoFramesError(DataError):
@@ -169,9 +171,13 @@ def _parse(pydicom: Any, file: BinaryIO) -> Header:
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", "") or _guess(implicit, little))
     if not len(dataset):
         raise BadElement("not a DICOM file")
-    kind = _NO_FRAMES.get(uid(dataset, "SOPClassUID") or uid(dataset.file_meta, "MediaStorageSOPClassUID"))
-    if kind is not None:
-        raise _NoFrames(f"is {kind}, no image; name a file with frames")
+    sop_class = uid(dataset, "SOPClassUID") or uid(dataset.file_meta, "MediaStorageSOPClassUID")
+    if sop_class in _NO_FRAMES:
+        raise _NoFrames(f"is {_NO_FRAMES[sop_class]}, no image; name a file with frames")
+    if file.tell() >= status.st_size:
+        if "Rows" in dataset or sop_class.startswith(_IMAGES):
+            raise BadElement("truncated: its pixels are missing; copy it again")
+        raise _NoFrames("there are no pixels in it; name a file with frames")
     where, length, vr = _pixel_element(file, implicit=implicit, little=little)
     return Header(dataset, syntax, where, length, vr, status.st_size, status.st_mtime_ns)
 
@@ -199,7 +205,7 @@ def _pixel_element(file: BinaryIO, *, implicit: bool, little: bool) -> tuple[int
     order = "<" if little else ">"
     head = file.read(8 if implicit else 12)
     if len(head) < (8 if implicit else 12):
-        raise _NoFrames("there are no pixels in it; name a file with frames")
+        raise BadElement("truncated: its pixels are missing; copy it again")
     group, element = struct.unpack(f"{order}HH", head[:4])
     if group << 16 | element != _PIXEL_DATA:
         raise BadElement("its pixels are floating point, which is not supported; need 8 to 16 bits")

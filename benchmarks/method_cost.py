@@ -1,0 +1,113 @@
+"""What a step of each pre-training method costs, relative to plain MAE: laptop recipes, random frames, one thread.
+
+    python benchmarks/method_cost.py [--rounds 3] > results/method_cost.json
+
+The methods take turns, so that other load on the machine meets all alike. Times are processor time of one optimiser
+step (forward, backward, AdamW) on a batch that is already there; cropping further views is not counted. One JSON
+object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vasomim.build import build_pretraining, build_trainer, build_views
+from vasomim.build.running import Length
+from vasomim.config import PretrainConfig, load_config
+from vasomim.engine.runs import git_commit
+from vasomim.models.registry import create_model
+from vasomim.models.weights import save_pretrained
+from vasomim.types import Progress, view_key
+
+RECIPES = {
+    "mae": "MAE",
+    "vasomim_v1": "VasoMIM v1",
+    "pretrain": "VasoMIM v2",
+    "simmim": "SimMIM",
+    "amt": "AMT",
+    "hpm": "HPM",
+    "deblur": "Deblurring MAE",
+    "crossmae": "CrossMAE",
+    "mocov3": "MoCo v3",
+    "dino": "DINO",
+}
+MIDWAY = Progress(step=1200, total_steps=2400, epoch=5, total_epochs=10, seed=0)
+
+
+def make_batch(config: PretrainConfig) -> dict[str, torch.Tensor]:
+    """Random frames, vessels and views, of the sizes that the recipe asks for."""
+    size, count = config.img_size, config.optim.batch_size
+    views = {view_key(n): torch.rand(count, 1, v.size, v.size) for n, v in enumerate(build_views(config), start=1)}
+    return {
+        "image": torch.rand(count, 1, size, size),
+        "vessels": (torch.rand(count, size, size) < 0.05).float(),
+        **views,
+        "index": torch.arange(count),
+        "epoch": torch.zeros(count, dtype=torch.int64),
+    }
+
+
+def stepper(recipe: str, segmentor: Path) -> Callable[[], float]:
+    """A function that takes one step of a recipe and says how much processor time it took."""
+    overrides = {"segmentor": segmentor} if recipe in ("pretrain", "vasomim_v1") else {}
+    config = load_config(PretrainConfig, Path(f"{recipe}_laptop"), overrides)
+    task = build_pretraining(config, (0.5, 0.2))
+    task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer, _ = build_trainer(task, config.optim, Length(config.optim.steps or 1, 240.0))
+    batch = make_batch(config)
+
+    def step() -> float:
+        start = time.process_time()
+        optimizer.zero_grad(set_to_none=True)
+        task(batch, MIDWAY).loss.backward()
+        optimizer.step()
+        return time.process_time() - start
+
+    return step
+
+
+def measure(rounds: int) -> dict[str, object]:
+    """Median seconds of a step of each method, and relative to MAE, after one step to warm up."""
+    with tempfile.TemporaryDirectory() as folder:
+        guide = Path(folder) / "segmentor"
+        save_pretrained(guide, create_model("unext_s"), {"kind": "segmentor", "model": "unext_s", "kwargs": {}}, "")
+        steps = {recipe: stepper(recipe, guide) for recipe in RECIPES}
+    seconds: dict[str, list[float]] = {recipe: [] for recipe in RECIPES}
+    for number in range(rounds + 1):
+        for recipe, step in steps.items():
+            taken = step()
+            seconds[recipe] += [taken] if number else []
+    medians = {recipe: float(np.median(values)) for recipe, values in seconds.items()}
+    return {
+        "seconds": {recipe: round(value, 3) for recipe, value in medians.items()},
+        "relative": {recipe: round(value / medians["mae"], 2) for recipe, value in medians.items()},
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    facts = {
+        "command": f"python benchmarks/method_cost.py --rounds {rounds}",
+        "git": git_commit(),
+        "torch": torch.__version__,
+        "cpu": platform.processor() or platform.machine(),
+    }
+    print(json.dumps({**facts, **measure(rounds)}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

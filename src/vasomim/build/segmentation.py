@@ -1,0 +1,64 @@
+"""Supervised tasks: the segmentor on extracted anatomy, fine-tuning on labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from vasomim.build.models import create_normalised
+from vasomim.config import FinetuneConfig, SegmentorConfig
+from vasomim.errors import MisuseError
+from vasomim.losses import soft_cldice_loss, soft_dice_loss
+from vasomim.models.unet import PlainUNet
+from vasomim.tasks.segmentation import SegmentationLoss, SegmentationTask, halving_weights
+
+
+def build_segmentor(config: SegmentorConfig, statistics: tuple[float, float]) -> SegmentationTask:
+    """UNeXt on extracted anatomy: 0.5 BCE + 0.5 Dice over the whole batch (method: step 4)."""
+    model = create_normalised(config.model, statistics)
+    return SegmentationTask(model, build_loss(dice=0.5, bce=0.5), target="vessels")
+
+
+def build_loss(*, dice: float, bce: float, cldice: float = 0.0, cldice_iterations: int = 12) -> SegmentationLoss:
+    """A weighted sum of segmentation losses; terms of weight 0 are not computed."""
+    losses: Mapping[str, tuple[float, Callable[[Tensor, Tensor], Tensor]]] = {
+        "dice": (dice, soft_dice_loss),
+        "bce": (bce, binary_cross_entropy_with_logits),
+        "cldice": (cldice, partial(soft_cldice_loss, iterations=cldice_iterations)),
+    }
+    active = {name: pair for name, pair in losses.items() if pair[0] > 0}
+    return lambda logits, target: {name: weight * loss(logits, target) for name, (weight, loss) in active.items()}
+
+
+def build_finetuning(config: FinetuneConfig, statistics: tuple[float, float]) -> SegmentationTask:
+    """The segmentation task, from random weights."""
+    arguments = {"drop_path_rate": config.drop_path_rate} if has_encoder(config) else {}
+    model = create_normalised(config.model, statistics, img_size=config.img_size, **arguments)
+    loss = build_loss(dice=config.dice_weight, bce=config.bce_weight, cldice=config.cldice_weight)
+    scales: tuple[float, ...] = ()
+    if isinstance(model, PlainUNet):
+        check_size(config, model)
+        scales = halving_weights(len(model.heads))
+    return SegmentationTask(model, loss, target="mask", scale_weights=scales)
+
+
+def has_encoder(config: FinetuneConfig) -> bool:
+    """Whether the model is built around a ViT."""
+    return config.model.startswith("vit_")
+
+
+def check_size(config: FinetuneConfig, model: PlainUNet) -> None:
+    """Crops can be halved as often as the model does.
+
+    Raises:
+        MisuseError: they cannot.
+    """
+    if config.img_size % model.multiple:
+        near = max(round(config.img_size / model.multiple), 1) * model.multiple
+        raise MisuseError(
+            f"img_size={config.img_size} is no multiple of {model.multiple}, which {config.model} needs at this size; "
+            f"give --img-size {near}"
+        )

@@ -1,0 +1,77 @@
+"""Which settings have no effect in a run: said aloud, so that nobody believes to have changed something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import reduce
+from typing import Any, get_args
+
+from vasomim.config.methods import Method
+
+_HIDING = ("vasomim", "simmim", "amt", "hpm", "deblur", "crossmae")
+_DECODING = ("vasomim", "amt", "hpm", "deblur", "crossmae")
+USED_BY: Mapping[str, tuple[str, ...]] = {
+    "masking.mask_ratio": _HIDING,
+    "masking.guidance": ("vasomim",),
+    "masking.eta": ("vasomim",),
+    "masking.guided_start": ("vasomim", "hpm"),
+    "masking.guided_end": ("vasomim", "hpm"),
+    "norm_pix_loss": _DECODING,
+    "decoder_embed_dim": _DECODING,
+    "decoder_depth": _DECODING,
+    "consistency_weight": ("vasomim",),
+    "segmentor": ("vasomim",),
+    "prototypes": ("vasomim",),
+    **{name: (name,) for name in ("simmim", "amt", "hpm", "deblur", "crossmae", "mocov3", "dino")},
+}
+"""Settings and sections that not every method uses, and the methods that do."""
+
+
+def idle_in_pretraining(config: object) -> list[str]:
+    """Settings of a pre-training that were changed and that its method never reads, and why, one a line.
+
+    A method that is not ours (see `vasomim.build.pretraining.METHODS`) may read anything: nothing is said then.
+    """
+    method = _value(config, "method")
+    if method not in get_args(Method):
+        return []
+    changed = _changed(config, [name for name, users in USED_BY.items() if method not in users])
+    lines = [f"{name} has no effect: method is {method}" for name in changed]
+    return lines + (_idle_in_vasomim(config) if method == "vasomim" else [])
+
+
+def _idle_in_vasomim(config: object) -> list[str]:
+    guidance, weight = _value(config, "masking.guidance"), _value(config, "consistency_weight")
+    reasons: dict[str, list[str]] = {
+        "guidance is not `co` and consistency_weight is 0": ["segmentor"] if guidance != "co" and not weight else [],
+        "guidance is not `co`": [] if guidance == "co" else ["masking.eta"],
+        "guidance is `none`": ["masking.guided_start", "masking.guided_end"] if guidance == "none" else [],
+        "prototypes.weight is 0": [] if _value(config, "prototypes.weight") else ["prototypes.temperature"],
+    }
+    return [f"{name} has no effect: {why}" for why, names in reasons.items() for name in _changed(config, names)]
+
+
+def idle_in_finetuning(config: object) -> list[str]:
+    """Settings of a fine-tuning that were changed and have no effect, and why, one a line."""
+    convolutional = not str(_value(config, "model")).startswith("vit_")
+    reasons: dict[str, list[str]] = {
+        f"{_value(config, 'model')} has no ViT": ["drop_path_rate", "optim.layer_decay"] if convolutional else [],
+        "the masks are extracted": ["rasteriser"] if _value(config, "vessels") and not _value(config, "val") else [],
+    }
+    return [f"{name} has no effect: {why}" for why, names in reasons.items() for name in _changed(config, names)]
+
+
+def _changed(config: object, names: Sequence[str]) -> list[str]:
+    """Those of the settings that differ from their defaults; of a section, the settings in it."""
+    defaults = type(config)()
+    found: list[str] = []
+    for name in names:
+        value = _value(config, name)
+        inside = [f"{name}.{item.name}" for item in fields(value)] if is_dataclass(value) else [name]
+        found.extend(part for part in inside if _value(config, part) != _value(defaults, part))
+    return found
+
+
+def _value(config: object, path: str) -> Any:
+    return reduce(getattr, path.split("."), config)

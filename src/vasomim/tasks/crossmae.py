@@ -1,0 +1,79 @@
+"""CrossMAE (Fu et al., TMLR 2025, arXiv 2401.14391): hidden patches are read out one by one, and only a share of them.
+
+Departures: light decoders for small encoders, as for all methods here (published are 12 blocks of 512). Letters: B
+frames, L patches, Q patches asked for, P values a patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from vasomim.losses import patch_errors
+from vasomim.models.crossmae import CrossMAE
+from vasomim.models.mae import visible_indices
+from vasomim.ops.masking import num_hidden
+from vasomim.ops.strategies import some_of
+from vasomim.tasks.reconstruction import (
+    Inspection,
+    Reconstruction,
+    decode,
+    mask_noise,
+    num_patches,
+    patch_targets,
+    uniform_mask,
+)
+from vasomim.types import Progress, StepOutput
+
+
+class CrossMAETask(nn.Module):
+    """Mean squared error over the hidden patches that are asked for; patches are hidden at random."""
+
+    def __init__(
+        self, model: CrossMAE, *, mask_ratio: float = 0.75, predict_ratio: float = 0.25, norm_pix_loss: bool = True
+    ) -> None:
+        """Train `model`.
+
+        Args:
+            model: predicts the patches it is asked for.
+            mask_ratio: share of the patches hidden.
+            predict_ratio: share of all patches predicted; at most `mask_ratio` is used.
+            norm_pix_loss: normalise each target patch by its own mean and variance.
+        """
+        super().__init__()
+        self.model = model
+        self.mask_ratio = mask_ratio
+        self.predict_ratio = predict_ratio
+        self.norm_pix_loss = norm_pix_loss
+
+    def forward(self, batch: Mapping[str, Tensor], progress: Progress) -> StepOutput:
+        """One batch (`image` (B, 1, H, W) in [0, 1], `index`, `epoch`) -> mean squared error of the asked patches."""
+        images, model = batch["image"], self.model
+        mask = uniform_mask(batch, progress, model.patch_size, self.mask_ratio)
+        asked = self.draw_asked(batch, progress, mask)
+        targets = patch_targets(images, model.input_norm, model.patch_size, self.norm_pix_loss)
+        index = visible_indices(~asked)[..., None].expand(-1, -1, targets.shape[2])
+        loss = patch_errors(model(images, mask, asked), targets.gather(1, index)).mean()
+        return StepOutput(loss, {"loss": loss.detach(), "reconstruction": loss.detach()})
+
+    def draw_asked(self, batch: Mapping[str, Tensor], progress: Progress, mask: Tensor) -> Tensor:
+        """The hidden patches to predict: bool (B, L) -> bool (B, L)."""
+        count = num_patches(batch["image"], self.model.patch_size)
+        asked = min(max(round(self.predict_ratio * count), 1), num_hidden(count, self.mask_ratio))
+        return some_of(mask, asked, mask_noise(batch, progress, 3, count)[:, 2])
+
+    def reconstruct(self, images: Tensor, mask: Tensor) -> Reconstruction:
+        """Decode all hidden patches of frames (B, C, H, W) in [0, 1]; visible ones are the frame's own."""
+        model = self.model
+        targets = patch_targets(images, model.input_norm, model.patch_size, self.norm_pix_loss)
+        index = visible_indices(~mask)[..., None].expand(-1, -1, targets.shape[2])
+        predictions = targets.scatter(1, index, model(images, mask, mask).float())
+        return decode(images, mask, predictions, model.input_norm, model.patch_size, norm_pix_loss=self.norm_pix_loss)
+
+    @torch.no_grad()
+    def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:
+        """Hidden patches and decoded frames of a batch, as in training, all hidden patches decoded."""
+        mask = uniform_mask(batch, progress, self.model.patch_size, self.mask_ratio)
+        return Inspection(hidden=mask, decoded=self.reconstruct(batch["image"], mask).images)

@@ -1,0 +1,225 @@
+"""Runs to folders: what is written, what is skipped, what survives, what things are called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+from inference_tools import Darkness, config
+from run_tools import SECRETS, band, make_run
+
+from vasomim.data.frames import read_mask, read_pixels
+from vasomim.data.open import open_frames
+from vasomim.errors import Interrupted, VasomimError
+from vasomim.inference import runs as module
+from vasomim.inference.files import PredictionSummary, open_folder
+from vasomim.inference.predictor import Predictor
+from vasomim.inference.run_outputs import RunParts
+from vasomim.inference.runs import RunOptions, group_runs, predict_runs
+from vasomim.inference.writers import Parts
+
+MASKS = band(5, 48, 40)
+
+
+def predictor(network: Darkness | None = None) -> Predictor:
+    return Predictor(network or Darkness(), config(), device="cpu", precision="fp32", batch_size=2, name="tiny")
+
+
+def predict(source: Path, out: Path, *, network: Darkness | None = None, frames: str | None = None, **more: Any) -> Any:
+    options = {name: more.pop(name) for name in ("parts", "smoothing", "keep_identity") if name in more}
+    using = predictor(network)
+    settings = {"smoothing": options.get("smoothing", 0), "keep_identity": options.get("keep_identity", False)}
+    folder = open_folder(using, out, more.pop("pictures", Parts()), settings)
+    records = open_frames([source], frames).records
+    return predict_runs(using, group_runs(records), folder, RunOptions(**options), **more)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file but predictions.json, which holds seconds."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "predictions.json"
+    }
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Two runs and a single frame, with names on disk that say nothing."""
+    make_run(tmp_path / "in" / "a.dcm", MASKS)
+    make_run(tmp_path / "in" / "deep" / "b.dcm", band(3, 48, 40))
+    make_run(tmp_path / "in" / "one.dcm", MASKS[4:], NumberOfFrames=None, FrameTime=None, FrameIncrementPointer=None)
+    return tmp_path / "in"
+
+
+def test_predict_runs__writes_everything(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ticks: list[int] = []
+    result: PredictionSummary = predict(source, out, progress=ticks.append, parts=RunParts(movie="both"))
+    assert (result.frames, result.predicted, result.skipped, result.failures) == (9, 9, 0, ())
+    assert sum(ticks) == 9
+    files = sorted(content(out))
+    assert [name for name in files if name.startswith("masks/")] == [
+        *(f"masks/a/{k:04d}.png" for k in range(1, 6)),
+        *(f"masks/deep/b/{k:04d}.png" for k in range(1, 4)),
+        "masks/one.png",
+    ]
+    for kind in ("overlays", "probability"):
+        assert len([name for name in files if name.startswith(f"{kind}/")]) == 9
+    products = ["overlay.dcm", "overlay.gif", "overlay.mp4", "report.html", "report.json", "segmentation.dcm"]
+    assert [name for name in files if name.startswith("runs/a/")] == [f"runs/a/{name}" for name in products]
+    assert not [name for name in files if name.startswith("runs/one/overlay.g")]
+    assert not (out / ".unfinished").exists()
+    for k, mask in enumerate(MASKS, 1):
+        found = read_mask(out / "masks" / "a" / f"{k:04d}.png")
+        assert (found == mask).mean() > 0.97
+    summary = json.loads((out / "predictions.json").read_text())
+    assert sorted(summary["runs"]) == ["a", "deep/b", "one"]
+    assert summary["runs"]["a"]["best_frame"] == 5
+    assert result.vessel_share == pytest.approx(
+        np.mean([read_mask(p).mean() for p in (out / "masks").rglob("*.png")]), abs=1e-5
+    )
+
+
+def test_predict_runs__the_segmentation_holds_the_masks(source: Path, tmp_path: Path) -> None:
+    predict(source, tmp_path / "out")
+    read = highdicom.seg.segread(tmp_path / "out" / "runs" / "a" / "segmentation.dcm")
+    instance = pydicom.dcmread(source / "a.dcm").SOPInstanceUID
+    pictures = [read_mask(tmp_path / "out" / "masks" / "a" / f"{k:04d}.png") for k in range(1, 6)]
+    found = read.get_pixels_by_source_frame(instance, list(range(1, 6)))
+    np.testing.assert_array_equal(found[..., 0], np.stack(pictures))
+    report = json.loads((tmp_path / "out" / "runs" / "a" / "report.json").read_text())
+    assert [frame["vessel_area_px"] for frame in report["frames"]] == [int(picture.sum()) for picture in pictures]
+
+
+def test_predict_runs__a_second_call_computes_nothing(source: Path, tmp_path: Path) -> None:
+    predict(source, tmp_path / "out")
+    before = content(tmp_path / "out")
+    network = Darkness()
+    again = predict(source, tmp_path / "out", network=network)
+    assert (again.predicted, again.skipped, network.seen) == (0, 9, [])
+    assert content(tmp_path / "out") == before
+
+
+def test_predict_runs__does_again_what_changed_or_is_missing(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predict(source, out, parts=RunParts(movie="none"))
+    (out / "masks" / "deep" / "b" / "0002.png").unlink()
+    make_run(source / "a.dcm", band(2, 48, 40))
+    assert predict(source, out, parts=RunParts(movie="none")).predicted == 5
+    assert sorted(path.name for path in (out / "masks" / "a").iterdir()) == ["0001.png", "0002.png"]
+    assert predict(source, out).predicted == 5  # the films of both runs
+
+
+def test_predict_runs__of_some_frames(source: Path, tmp_path: Path) -> None:
+    result = predict(source / "a.dcm", tmp_path / "out", frames="1:4:2")
+    assert result.predicted == 2
+    assert sorted(path.name for path in (tmp_path / "out" / "masks" / "a").iterdir()) == ["0002.png", "0004.png"]
+    report = json.loads((tmp_path / "out" / "runs" / "a" / "report.json").read_text())
+    assert [frame["frame"] for frame in report["frames"]] == [2, 4]
+    assert report["frames"][1]["time_ms"] == pytest.approx(200, abs=0.1)
+
+
+def test_predict_runs__an_interrupted_call_is_taken_up(source: Path, tmp_path: Path) -> None:
+    ticks: list[int] = []
+
+    def stop(count: int) -> None:
+        ticks.append(count)
+        if len(ticks) == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="goes on with the others"):
+        predict(source, tmp_path / "out", progress=stop)
+    assert "runs/a/segmentation.dcm" in content(tmp_path / "out")
+    assert "runs/deep/b/segmentation.dcm" not in content(tmp_path / "out")
+    assert not (tmp_path / "out" / ".unfinished").exists()
+    assert predict(source, tmp_path / "out").skipped == 5
+    predict(source, tmp_path / "whole")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_predict_runs__a_damaged_run_costs_itself_alone(source: Path, tmp_path: Path) -> None:
+    whole = (source / "deep" / "b.dcm").read_bytes()
+    (source / "deep" / "b.dcm").write_bytes(whole[:-500])
+    lines: list[str] = []
+    result = predict(source, tmp_path / "out", warn=lines.append)
+    assert (result.predicted, len(result.failures)) == (6, 1)
+    assert lines == list(result.failures)
+    assert "file 2 of 3" in lines[0]
+    assert "\n" not in lines[0]
+    assert str(source) not in lines[0]
+    assert list(json.loads((tmp_path / "out" / "predictions.json").read_text())["failures"]) == ["run_0002"]
+    assert not any("deep" in name for name in content(tmp_path / "out"))
+    (source / "deep" / "b.dcm").write_bytes(whole)
+    again = predict(source, tmp_path / "out")
+    assert (again.predicted, again.skipped, again.failures) == (3, 6, ())
+    assert json.loads((tmp_path / "out" / "predictions.json").read_text())["failures"] == {}
+
+
+def test_predict_runs__names_give_nobody_away_unless_identity_is_kept(tmp_path: Path) -> None:
+    name = "QUITTENBAUM_Xaverine/19470312 KZ-90817263.dcm"
+    make_run(tmp_path / "in" / name, MASKS)
+    make_run(tmp_path / "in" / "plain.dcm", MASKS, PatientID="another")
+    predict(tmp_path / "in", tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out" / "runs").iterdir())
+    assert names[0] == "plain"
+    assert names[1].startswith("run-")
+    listed = " ".join(content(tmp_path / "out")).lower()
+    assert not [secret for secret in SECRETS if secret in listed]
+    predict(tmp_path / "in", tmp_path / "kept", keep_identity=True)
+    assert (tmp_path / "kept" / "runs" / name.removesuffix(".dcm") / "segmentation.dcm").is_file()
+    assert (tmp_path / "kept" / "masks" / name.removesuffix(".dcm") / "0005.png").is_file()
+
+
+def test_predict_runs__files_that_share_a_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    make_run(tmp_path / "in" / "a.dcm", MASKS)
+    make_run(tmp_path / "in" / "a.ima", band(2, 48, 40))
+    make_run(tmp_path / "in" / "a" / "c.dcm", band(3, 48, 40))
+    for keep in (False, True):
+        out = tmp_path / f"out{keep}"
+        assert predict(tmp_path / "in", out, keep_identity=keep).predicted == 10
+        assert len(list((out / "masks").rglob("*.png"))) == 10
+        assert predict(tmp_path / "in", out, keep_identity=keep).skipped == 10
+
+
+def test_predict_runs__smoothing_changes_probabilities(source: Path, tmp_path: Path) -> None:
+    predict(source / "a.dcm", tmp_path / "plain")
+    predict(source / "a.dcm", tmp_path / "smooth", smoothing=1)
+    name = Path("probability", "a", "0003.png")
+    assert not np.array_equal(read_pixels(tmp_path / "plain" / name), read_pixels(tmp_path / "smooth" / name))
+
+
+def test_predict_runs__a_constant_frame_has_no_vessel_and_is_named(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "in" / "a.dcm", MASKS)
+    dataset = pydicom.dcmread(path)
+    size = 48 * 40
+    dataset.PixelData = dataset.PixelData[:size] + b"\x1e" * size + dataset.PixelData[2 * size :]
+    dataset.save_as(path)
+    lines: list[str] = []
+    predict(tmp_path / "in", tmp_path / "out", warn=lines.append)
+    assert lines == ["a: frame(s) 2: all pixels are equal, no vessel can be seen"]
+    assert not read_mask(tmp_path / "out" / "masks" / "a" / "0002.png").any()
+    assert json.loads((tmp_path / "out" / "runs" / "a" / "report.json").read_text())["warnings"]
+
+
+def test_predict_runs__full_disk_is_one_line_and_loses_nothing(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = module.write_outputs
+
+    def full(folder: Path, *arguments: Any) -> Any:
+        if folder.name == "b":
+            raise VasomimError("cannot write: No space left on device; free some space")
+        return real(folder, *arguments)
+
+    monkeypatch.setattr(module, "write_outputs", full)
+    with pytest.raises(VasomimError, match="No space left"):
+        predict(source, tmp_path / "out")
+    monkeypatch.undo()
+    assert not (tmp_path / "out" / ".unfinished").exists()
+    assert predict(source, tmp_path / "out").skipped == 5
