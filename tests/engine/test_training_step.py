@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from engine_tools import SETTINGS, TinyTask, batches, train
-from task_tools import BATCH, Frames, frame_batches, pretraining, run, segmentation
+from task_tools import BATCH, Frames, frame_batches, pretraining, run
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -111,18 +111,6 @@ def test_fit__a_step_waits_for_nothing(tmp_path, clip_grad):
     train(tmp_path, counted, FitSettings(**settings), Silent)
     assert waits[1:6] == [waits[0]] * 5
     assert waits[6] > waits[5], "a line of the log does, so the counter counts"
-
-
-@pytest.mark.parametrize("make", [make_task, segmentation])
-def test_task__neither_looks_at_numbers_nor_loops_over_the_batch(make):
-    """On the meta device tensors have no numbers: whoever looks at one fails."""
-    batch = next(iter(frame_batches()(0)))
-    task = make().train()
-    task(batch, PLAIN.progress(0)).loss.backward()
-    task.to("meta")
-    task.zero_grad()
-    task({name: value.to("meta") for name, value in batch.items()}, PLAIN.progress(0)).loss.backward()
-    assert all(weight.grad is not None for weight in task.parameters() if weight.requires_grad)
 
 
 def test_task__asks_the_segmentor_once_for_guidance_and_target():
