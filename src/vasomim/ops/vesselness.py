@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vasomim.ops.hessian import check_image, derivative_kernel, eigenvalues, hessian
+from vasomim.ops.hessian import check_image, derivative_kernel, eigenvalues, hessian, largest_curvature
 from vasomim.types import FloatImage
 
 DEFAULT_SIGMAS = (1.0, 2.0, 3.0, 4.0)
@@ -22,7 +22,7 @@ def _centred(image: npt.NDArray[Any], black_ridges: bool) -> FloatImage:
     check_image(image)
     values = image.astype(np.float64)
     centre = values.min() * 0.5 + values.max() * 0.5
-    return np.asarray((values - centre) if black_ridges else (centre - values), np.float32)
+    return np.ascontiguousarray((values - centre) if black_ridges else (centre - values), np.float32)
 
 
 def _checked(sigmas: Sequence[float]) -> tuple[float, ...]:
@@ -52,8 +52,9 @@ def sato(image: npt.NDArray[Any], sigmas: Sequence[float] = DEFAULT_SIGMAS, blac
     scales = _checked(sigmas)
     centred = _centred(image, black_ridges)
     best = np.zeros_like(centred)
+    room = (np.empty_like(centred), np.empty_like(centred), np.empty_like(centred))
     for sigma in scales:
-        np.maximum(best, eigenvalues(*hessian(centred, sigma))[0], out=best)
+        np.maximum(best, largest_curvature(*hessian(centred, sigma, out=room)), out=best)
     return best
 
 
