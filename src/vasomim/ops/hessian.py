@@ -72,14 +72,12 @@ def derivative_kernel(sigma: float, order: int, truncate: float = 6.0) -> Kernel
     return kernel
 
 
-def hessian(
-    image: FloatImage, sigma: float, truncate: float = 6.0, out: Derivatives | None = None
-) -> Derivatives:
+def hessian(image: FloatImage, sigma: float, truncate: float = 6.0, out: Derivatives | None = None) -> Derivatives:
     """Scale-normalised second derivatives sigma^2 (I_yy, I_xy, I_xx): (H, W) float32 -> three times (H, W) float32.
 
     Borders are mirrored (edge pixel repeated). The factor sigma^2 makes responses comparable across scales
-    (Lindeberg, IJCV 1998, gamma = 1). Kernels are cut at `truncate` standard deviations. What `out` held is overwritten:
-    fresh memory for every scale costs as much as the arithmetic on it.
+    (Lindeberg, IJCV 1998, gamma = 1). Kernels are cut at `truncate` standard deviations. `out` is written over
+    where it is given: fresh memory for every scale costs as much as the arithmetic on it.
     """
     smooth, slope, curve = (derivative_kernel(float(sigma), order, truncate) for order in (0, 1, 2))
     norm = float(sigma) ** 2

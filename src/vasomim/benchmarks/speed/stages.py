@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vasomim.benchmarks import reference
@@ -38,14 +37,14 @@ def frames_of(count: int, size: int) -> list[Bytes]:
     return [generate(0, size, index=index).image for index in range(count)]
 
 
-def extract(folder: Path, *, quick: bool) -> Stage:
+def extract(folder: Path, *, quick: bool) -> Stage:  # noqa: ARG001
     """Our extraction, and the published pipeline as one writes it first."""
     per_pixel = hessian_flops(1, 2.0, CUT) + hessian_flops(1, 3.2, CUT) + hessian_flops(1, 1.8, CUT) / 4
     along = 2 * steering_flops(1, 2) + steering_flops(1, 4) / 4
     return _extraction("default", (per_pixel + along) * WORKING_SIDE**2, quick=quick)
 
 
-def extract_reference(folder: Path, *, quick: bool) -> Stage:
+def extract_reference(folder: Path, *, quick: bool) -> Stage:  # noqa: ARG001
     """The published pipeline to the bit, and as one writes it first."""
     return _extraction("reference", _sato_flops(_side(quick=quick)), quick=quick)
 
@@ -62,7 +61,7 @@ def _extraction(method: Method, flops: float, *, quick: bool) -> Stage:
     )
 
 
-def ridges(folder: Path, *, quick: bool) -> Stage:
+def ridges(folder: Path, *, quick: bool) -> Stage:  # noqa: ARG001
     """Sato's filter alone."""
     side = _side(quick=quick)
     frame = frames_of(1, side)[0]
@@ -83,7 +82,7 @@ def _sato_flops(side: int) -> float:
     return sum(hessian_flops(side * side, sigma) for sigma in DEFAULT_SIGMAS)
 
 
-def mask(folder: Path, *, quick: bool) -> Stage:
+def mask(folder: Path, *, quick: bool) -> Stage:  # noqa: ARG001
     """Guided masks of a batch."""
     count = 32 if quick else 256
     generator = torch.Generator().manual_seed(0)
@@ -100,23 +99,22 @@ def mask(folder: Path, *, quick: bool) -> Stage:
 
 def data(folder: Path, *, quick: bool) -> Stage:
     """From stored frames and vessels to an augmented batch."""
-    count, batch, side = (4, 4, 256) if quick else (24, 32, 512)
+    batch, side = (4, 256) if quick else (32, 512)
     images, maps = folder / "frames", folder / "vesselness"
-    for index, frame in enumerate(frames_of(count, side)):
+    for index, frame in enumerate(frames_of(batch, side)):
         write_png(images / f"{index:03d}.png", frame)
         response = extract_vessels(frame, return_vesselness=True)[1]
         write_png(maps / f"{index:03d}.png", np.rint(response * 255).astype(np.uint8))
     pack_frames(open_frames([images]), folder / "pack", PackSettings(vessels="default"), "default", workers=1)
     stream = SampleStream(PackDataset(folder / "pack"), JointCrop(CROP), seed=0, length=batch * 10**6)
     ours = iter(make_loader(stream, batch))
-    plain = _endless(DataLoader(reference.FolderSamples(images, maps, CROP), batch, shuffle=True, drop_last=False))
-    if quick:
-        plain = _endless(DataLoader(reference.FolderSamples(images, maps, CROP), batch))
-    made = 2 * 4 * CROP * CROP
+    plain = _endless(DataLoader(reference.FolderSamples(images, maps, CROP), batch, shuffle=True))
+    # Two float32 crops are written; the mean crop is 0.6 of a frame of a byte, and a bit, a pixel.
+    moved = 2 * 4 * CROP * CROP + 0.6 * side * side * 9 / 8
     return Stage(
         ours=lambda: next(ours),
         reference=lambda: next(plain),
-        work=Work(moved=batch * (made + 0.6 * side * side * 9 / 8)),
+        work=Work(moved=batch * moved),
         units=batch,
         rounds=3 if quick else 15,
         warm_up=3 if quick else 40,
