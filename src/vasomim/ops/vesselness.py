@@ -143,9 +143,9 @@ def vesselness(
     filters = {"sato": sato, "frangi": frangi}
     if method not in filters:
         raise ValueError(f"method must be one of {sorted(filters)}, got {method!r}")
-    if isinstance(image, np.ndarray) or not hasattr(image, "requires_grad"):  # asked without torch, which takes long
-        return filters[method](image, sigmas=sigmas, black_ridges=black_ridges)
-    return _of_tensor(image, _checked(sigmas), method, black_ridges)
+    if not isinstance(image, np.ndarray) and hasattr(image, "requires_grad"):  # a tensor, asked without loading torch
+        return _of_tensor(image, _checked(sigmas), method, black_ridges)
+    return filters[method](np.asarray(image), sigmas=sigmas, black_ridges=black_ridges)
 
 
 def _of_tensor(frames: Tensor, scales: tuple[float, ...], method: Filter, black_ridges: bool) -> Tensor:
