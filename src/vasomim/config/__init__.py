@@ -11,6 +11,7 @@ from vasomim.config.sections import (
     Precision,
     Rasteriser,
     RunConfig,
+    TreeConfig,
 )
 from vasomim.config.settings import (
     DatasetsConfig,
@@ -48,6 +49,7 @@ __all__ = [
     "RunConfig",
     "SegmentorConfig",
     "SynthesizeConfig",
+    "TreeConfig",
     "dump_config",
     "idle_in_finetuning",
     "idle_in_pretraining",

@@ -17,6 +17,7 @@ from vasomim.config.sections import (
     Precision,
     Rasteriser,
     RunConfig,
+    TreeConfig,
 )
 
 
@@ -177,8 +178,13 @@ class FinetuneConfig:
     """Architecture; `vasomim info` lists them."""
     init: str = "scratch"
     """`scratch`, a run or export folder, or a weight file (ours, timm or MAE keys)."""
+    tree: TreeConfig = field(default_factory=TreeConfig)
     img_size: int = 224
     """Side of the training crops and, with `inference=resize`, of the frames at prediction."""
+    frame_size: int | None = None
+    """Side of the frames at prediction with `inference=resize` where it is not that of the crops, which show parts."""
+    stride: int = 1
+    """2: convolutions compute at half the size of the frames, and the ViT sees them at half their size."""
     inference: Literal["resize", "tile"] = "resize"
     """`resize`: crops are shares of the whole frame; `tile`: crops keep the native pixel size."""
     rasteriser: Rasteriser = "arcade-official"
@@ -204,6 +210,14 @@ class FinetuneConfig:
         check(
             known_model(self.model, "*_unet", "unet_*", "unext_*"),
             at_least("img_size", self.img_size, 1),
+            at_least("frame_size", self.img_size if self.frame_size is None else self.frame_size, 1),
+            (self.stride in (1, 2), f"stride must be 1 or 2, got {self.stride}"),
+            (self.stride == 1 or self.model.startswith("vit_"), f"stride is for models with a ViT, not {self.model}"),
+            (
+                not self.tree.learn or self.vessels is None,
+                "vessels stand in for labels, which tree.learn needs",
+            ),
+            (not self.tree.learn or not self.model.startswith("unet_"), f"{self.model} cannot learn a tree"),
             (0 <= self.holdout < 1, f"holdout must lie in [0, 1), got {self.holdout}"),
             (0 <= self.drop_path_rate < 1, f"drop_path_rate must lie in [0, 1), got {self.drop_path_rate}"),
             (min(weights) >= 0 < max(weights), f"loss weights must not be negative, nor all 0, got {weights}"),
