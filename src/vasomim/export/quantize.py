@@ -116,9 +116,7 @@ def observe(
             watched.graph.output.append(helper.make_tensor_value_info(f"{suffix}_{index}", TensorProto.FLOAT, []))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
     wanted = [f"{suffix}_{index}" for index in range(len(names)) for suffix in ("low", "high")]
     seen = np.array([session.run(wanted, {INPUT: frame}) for frame in frames], np.float64).reshape(-1, len(names), 2)
     if not len(seen):
@@ -226,9 +224,7 @@ def activation_scale(low: float, high: float, *, symmetric: bool) -> tuple[npt.N
     return np.array(scale, np.float32), np.array(round(-low / scale), np.uint8)
 
 
-def weight_steps(
-    values: npt.NDArray[np.float32], axis: int
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+def weight_steps(values: npt.NDArray[np.float32], axis: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Whole steps of weights, in -127..127, and the step of each channel along `axis`."""
     others = tuple(k for k in range(values.ndim) if k != axis)
     scale = np.maximum(np.abs(values).max(axis=others, keepdims=True), 1e-12) / 127

@@ -75,5 +75,5 @@ def for_runtimes(model: nn.Module) -> nn.Module:
                 setattr(module, name, PlainAttention(child))
         if isinstance(module, ConvDown | ConvUp) and isinstance(module.norm, nn.BatchNorm2d):
             module.conv = fuse_conv_bn_eval(module.conv, module.norm)
-            module.norm = nn.Identity()  # type: ignore[assignment]
+            module.norm = nn.Identity()
     return rewritten.eval()

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from vasomim.errors import CheckpointError, MisuseError, MissingExtraError
+from vasomim.errors import CheckpointError, MissingExtraError, MisuseError
 
 Images = npt.NDArray[np.float32]
 """(B, 1, H, W) in [0, 1]."""
@@ -74,7 +74,9 @@ def choose_backend(path: Path, backend: BackendName = "auto", device: str = "aut
     held = _held(path)
     if backend != "auto" and backend not in held:
         there = f"holds a network for {' and '.join(held)}" if held else "holds no network"
-        raise MisuseError(f"{path} {there}, not for {backend}; make one: vasomim export RUN --format {backend} --out DIR")
+        raise MisuseError(
+            f"{path} {there}, not for {backend}; make one: vasomim export RUN --format {backend} --out DIR"
+        )
     asked = [backend] if backend != "auto" else list(held) or ["torch"]
     if device.partition(":")[0] not in ("auto", "cpu") and "torch" in asked:
         asked = ["torch"]
