@@ -214,6 +214,7 @@ def main() -> None:
     result["copies_of_arcade_val_found"] = copies_found(samples)
     result["planted_into_arcade_val"] = planted(samples)
     result["matching"] = matching()
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -76,7 +76,7 @@ def test_predict__nothing_private_gets_out(
     assert predict(folder, tmp_path / "out", weights, "-v", "--movie", "both") == 1
     printed = capfd.readouterr()
     assert "Traceback" not in printed.err
-    assert printed.err.count("--keep-identity shows its path") == 4
+    assert printed.err.count("--keep-identity shows its path") == 3
     assert told(printed.out) == told(printed.err) == []
     assert told("\n".join(record.getMessage() for record in caplog.records)) == []
     made = list((tmp_path / "out").rglob("*"))
@@ -84,6 +84,7 @@ def test_predict__nothing_private_gets_out(
     for path in made:
         assert path.is_dir() or told(path.read_bytes()) == [], path
     assert len(list((tmp_path / "out" / "runs").rglob("segmentation.dcm"))) == 2
+    assert len(list((tmp_path / "out" / "runs").rglob("report.json"))) == 3
 
 
 def test_predict__a_single_bad_file_is_not_named_either(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,53 @@ def test_predict_runs__a_constant_frame_has_no_vessel_and_is_named(tmp_path: Pat
     assert lines == ["a: frame(s) 2: all pixels are equal, no vessel can be seen"]
     assert not read_mask(tmp_path / "out" / "masks" / "a" / "0002.png").any()
     assert json.loads((tmp_path / "out" / "runs" / "a" / "report.json").read_text())["warnings"]
+
+
+def test_predict_runs__without_uids_all_but_the_dicom_objects_is_written(tmp_path: Path) -> None:
+    make_run(tmp_path / "in" / "a.dcm", MASKS, SeriesInstanceUID=None)
+    lines: list[str] = []
+    result = predict(tmp_path / "in", tmp_path / "out", warn=lines.append)
+    assert (result.predicted, result.failures) == (5, ())
+    assert lines == ["a: no SeriesInstanceUID: no DICOM object can refer to it, and none is written"]
+    files = sorted(path.name for path in (tmp_path / "out" / "runs" / "a").iterdir())
+    assert files == ["overlay.gif", "report.html", "report.json"]
+    assert predict(tmp_path / "in", tmp_path / "out").skipped == 5
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "secrets"),
+    [
+        ("IM8.dcm", ["fantom^as", "19700413", "Kragujevac", "JAGIC", "Zmaj Jovina", "TERRA"]),
+        ("rubo_0002_coronary_cine_96f_jpegbaseline.dcm", ["Rubo DEMO", "556342B", "19951025", "CARDIO-SMS"]),
+        ("XA1_J2KR.dcm", ["CompressedSamples", "20040826", "CLUNIE1"]),
+    ],
+)
+def test_predict_runs__real_files(tmp_path: Path, name: str, secrets: list[str]) -> None:
+    path = Path(os.environ.get("VASOMIM_DATA", "")) / "dicom" / name
+    if not (os.environ.get("VASOMIM_DATA") and path.is_file()):
+        pytest.skip(f"VASOMIM_DATA names no folder with dicom/{name}")
+    with pydicom.config.disable_value_validation():
+        source = pydicom.dcmread(path, stop_before_pixels=True)
+    count = int(source.get("NumberOfFrames", 1))
+    frames = None if count == 1 else f"::{count // 2}"
+    predict(path, tmp_path / "out", frames=frames, pictures=Parts(overlays=False, probability=False))
+    masks = [read_mask(mask) for mask in sorted((tmp_path / "out" / "masks").rglob("*.png"))]
+    (made,) = (tmp_path / "out" / "runs").rglob("segmentation.dcm")
+    read = highdicom.seg.segread(made)
+    if frames:
+        numbers = [index + 1 for index in range(0, count, count // 2)]
+        found = read.get_pixels_by_source_frame(source.SOPInstanceUID, numbers)
+    else:
+        found = read.get_pixels_by_source_instance([source.SOPInstanceUID])
+    np.testing.assert_array_equal(found[..., 0], np.stack(masks))
+    # UIDs are kept, and may hold a date.
+    uids = [source[name].value.encode() for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")]
+    for output in (path for path in (tmp_path / "out").rglob("*") if path.is_file()):
+        content = output.read_bytes()
+        for uid in uids:
+            content = content.replace(uid, b"")
+        assert [secret for secret in secrets if secret.encode() in content] == []
 
 
 def test_predict_runs__full_disk_is_one_line_and_loses_nothing(

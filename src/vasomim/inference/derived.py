@@ -87,12 +87,25 @@ def required_uid(run: DicomRun, *keywords: str) -> str:
     Raises:
         DataError: it has none, so that nothing can refer to it.
     """
+    found = _first_uid(run, *keywords)
+    if not found:
+        raise DataError(f"{run.name} has no {keywords[0]}, so that no DICOM object can refer to it; export it again")
+    return found
+
+
+def missing_uids(run: DicomRun) -> list[str]:
+    """Names of the UIDs that a derived object would need and the file has not."""
+    wanted = (("SOPClassUID", "MediaStorageSOPClassUID"), ("SOPInstanceUID", "MediaStorageSOPInstanceUID"))
+    return [
+        names[0] for names in (*wanted, ("StudyInstanceUID",), ("SeriesInstanceUID",)) if not _first_uid(run, *names)
+    ]
+
+
+def _first_uid(run: DicomRun, *keywords: str) -> str:
+    """Empty where there is none."""
+    meta = getattr(run.dataset, "file_meta", Dataset())
     with quiet():
-        for keyword in keywords:
-            found = uid(run.dataset, keyword) or uid(run.dataset.file_meta, keyword)
-            if found:
-                return found
-    raise DataError(f"{run.name} has no {keywords[0]}, so that nothing can refer to it; export it again")
+        return next((found for word in keywords if (found := uid(run.dataset, word) or uid(meta, word))), "")
 
 
 def derived_uid(*parts: str) -> UID:

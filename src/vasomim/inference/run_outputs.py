@@ -70,7 +70,7 @@ def write_outputs(
         about: what the report says beside measures: `run`, `weights`, `settings`, `warnings`.
 
     Raises:
-        DataError: a frame is damaged, or the run has no UIDs to refer to.
+        DataError: a frame is damaged, or DICOM objects are wanted of a run without UIDs to refer to.
         VasomimError: a file cannot be written.
     """
     files = parts.files(len(source.indices))

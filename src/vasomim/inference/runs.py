@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import shutil
 import time
@@ -18,7 +19,7 @@ from vasomim.data.dicom.run import DicomRun, cached_run
 from vasomim.data.frames import read_mask
 from vasomim.data.listing import RUN_SUFFIXES, natural_key
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
-from vasomim.inference.derived import Software, Source
+from vasomim.inference.derived import Software, Source, missing_uids
 from vasomim.inference.files import PredictionSummary, hash_file, ordered
 from vasomim.inference.predictor import Predictor
 from vasomim.inference.run_outputs import RunParts, write_outputs
@@ -51,6 +52,9 @@ class _Plan:
     name: str
     ids: Mapping[int, str]
     """Id of each frame, by its index in the run."""
+    parts: RunParts
+    missing: Sequence[str]
+    """UIDs without which no DICOM object can refer to the run; its parts are then without them."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +211,9 @@ class _Session:
         if self.options.keep_identity and records.own:
             ids, name = [records.own + found.removeprefix(name) for found in ids], records.own
         indices = [record.frame or 0 for record in records.frames]
-        return _Plan(run, name, dict(zip(indices, ids, strict=True)))
+        missing = missing_uids(run) if self.options.parts.dicom else []
+        parts = dataclasses.replace(self.options.parts, dicom=False) if missing else self.options.parts
+        return _Plan(run, name, dict(zip(indices, ids, strict=True)), parts, missing)
 
     def _is_done(self, plan: _Plan, source: str) -> bool:
         """Whether all that is asked for exists, made from a file of the same content."""
@@ -216,7 +222,7 @@ class _Session:
             return False
         kinds = self.folder.parts.kinds
         pictures = [self.folder.file(kind, frame_id) for kind in kinds for frame_id in plan.ids.values()]
-        files = [self.folder.path / _RUNS / plan.name / file for file in self.options.parts.files(len(plan.ids))]
+        files = [self.folder.path / _RUNS / plan.name / file for file in plan.parts.files(len(plan.ids))]
         return all(file.is_file() for file in [*pictures, *files])
 
     def _write(self, plan: _Plan) -> dict[str, Any]:
@@ -224,9 +230,7 @@ class _Session:
         stage = self.folder.path / _UNFINISHED
         shutil.rmtree(stage, ignore_errors=True)
         blank = [frame.index + 1 for frame in self._predict(plan, stage) if frame.is_blank]
-        warnings = (
-            [f"frame(s) {', '.join(map(str, blank))}: all pixels are equal, no vessel can be seen"] if blank else []
-        )
+        warnings = _warnings(plan, blank)
         for line in warnings:
             self.warn(f"{plan.name}: {line}")
         report = write_outputs(
@@ -239,7 +243,7 @@ class _Session:
                 written=self.written,
             ),
             self.software,
-            self.options.parts,
+            plan.parts,
             {"run": plan.name, **self.made_by, "warnings": warnings},
         )
         self._move(stage, plan)
@@ -278,6 +282,15 @@ class _Session:
                 (stage / inner).replace(target)
         except OSError as error:
             raise VasomimError(f"cannot write {plan.name}: {error.strerror}; choose another folder") from error
+
+
+def _warnings(plan: _Plan, blank: Sequence[int]) -> list[str]:
+    found = []
+    if plan.missing:
+        found.append(f"no {', '.join(plan.missing)}: no DICOM object can refer to it, and none is written")
+    if blank:
+        found.append(f"frame(s) {', '.join(map(str, blank))}: all pixels are equal, no vessel can be seen")
+    return found
 
 
 def _entry(report: Mapping[str, Any]) -> dict[str, Any]:

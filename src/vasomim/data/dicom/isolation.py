@@ -24,6 +24,8 @@ from vasomim.data.dicom.elements import BadElement
 
 PATIENCE = 60.0
 """Seconds a frame may take; a sound one takes a hundredth."""
+PIPE = 1 << 20
+"""Bytes in a pipe, where the system lets us choose: a frame goes through at once."""
 _DAMAGED = "a frame cannot be decoded ({}): damaged; copy the file again"
 
 
@@ -79,6 +81,7 @@ def _child() -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # GDCM prints lines of its own
+            pipesize=PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
     return _slot.process
