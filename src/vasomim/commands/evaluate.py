@@ -118,14 +118,12 @@ def open_weights(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
 
 def model_maps(predictor: Predictor, size: int | None) -> Callable[[Sequence[LabelledFrame]], Sequence[Map]]:
     """Probabilities as the weights are made to be used, or of whole frames already at the asked size."""
-    from torch import from_numpy
-
     if size is None:
         return lambda frames: [found.probability for found in predictor.predict_batch([f.image for f in frames])]
 
     def at_size(frames: Sequence[LabelledFrame]) -> Sequence[Map]:
         images = np.stack([frame.image for frame in frames])[:, None]
-        return list(predictor.probability_at(from_numpy(images)).numpy())
+        return list(predictor.probability_at(images))
 
     return at_size
 

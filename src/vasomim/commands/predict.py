@@ -27,7 +27,8 @@ def run(config: PredictConfig, *, json: bool = False, verbose: bool = False) -> 
     )
     if verbose:
         how = ", ".join(f"{name} {value}" for name, value in predictor.settings().items())
-        say(f"{predictor.name} on {predictor.device} in {str(predictor.dtype).removeprefix('torch.')}: {how}")
+        backend = predictor.backend
+        say(f"{predictor.name} on {backend.device} in {backend.precision} ({type(backend).__name__}): {how}")
     parts = Parts(overlays=config.overlays, probability=config.probability)
     settings = {
         "smoothing": config.smoothing,

@@ -291,6 +291,27 @@ class PredictConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Write a trained segmenter as a network for ONNX Runtime or OpenVINO, which compute it faster on a CPU."""
+
+    inputs: tuple[Path, ...] = ()
+    """Run folder, export folder or weight file; one."""
+    out: Path = Path("exported")
+    """New folder; `--weights` of predict and evaluate takes it."""
+    format: Literal["onnx", "openvino"] = "onnx"
+    """`onnx`: the portable one; `openvino`: the faster one on x86 processors."""
+    int8: bool = False
+    """Round weights and activations to 8 bits: a quarter of the size, and faster, for a little accuracy."""
+    calibration: tuple[Path, ...] = ()
+    """Frames that the ranges of int8 are taken from, like those it will see; none takes synthetic angiograms."""
+    calibration_frames: int = 32
+    """How many of them, evenly spread."""
+
+    def __post_init__(self) -> None:
+        check(at_least("calibration_frames", self.calibration_frames, 1))
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoConfig:
     """The whole chain in a few minutes: extract, segmentor, pre-train, fine-tune, evaluate, predict, report."""
 

@@ -1,27 +1,25 @@
-"""Vessel probability and mask of frames at their native size, from exported weights."""
+"""Vessel probability and mask of frames at their native size, from weights or exported networks."""
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
 
 from vasomim.data.frames import is_constant, read_frame, to_unit
-from vasomim.errors import CheckpointError, MisuseError, VasomimError
+from vasomim.errors import CheckpointError, MisuseError
+from vasomim.inference.backends import Backend, BackendName, Images, Maps, choose_backend, open_runtime
 from vasomim.inference.sliding import Windows, slide
-from vasomim.models.weights import load_pretrained
-from vasomim.ops.devices import DTYPES, resolve_device, resolve_precision
 from vasomim.ops.resize import resize_area
 from vasomim.types import FloatImage, Prediction
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 Mode = Literal["resize", "tile"]
 Frame = npt.NDArray[Any] | Path | str
@@ -41,7 +39,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Backend,
         config: Mapping[str, Any],
         device: str = "auto",
         precision: str = "auto",
@@ -51,7 +49,8 @@ class Predictor:
         """Use `model`, (B, 1, H, W) in [0, 1] -> logits (B, 1, H, W), as `config` says.
 
         Args:
-            model: is moved to the device; its training mode is put back after each prediction.
+            model: is moved to the device; its training mode is put back after each prediction. Or a backend, which is
+                where it is: device and precision have no effect then.
             config: `inference` with `mode`, `size` and optionally `overlap`; `threshold` (0.5 if absent).
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
             precision: `auto`, `fp32`, `bf16` or `fp16`.
@@ -62,9 +61,7 @@ class Predictor:
             MisuseError: a value out of range, or an unknown device or precision.
         """
         inference = config.get("inference", {})
-        self.device = resolve_device(device)
-        self.dtype = DTYPES[resolve_precision(precision, self.device)]
-        self.model = model.to(self.device)
+        self.backend = model if isinstance(model, Backend) else _torch_backend(model, device, precision)
         self.mode = cast(Mode, inference.get("mode", "resize"))
         self.size = int(inference.get("size", 224))
         self.overlap = float(inference.get("overlap", OVERLAP))
@@ -83,8 +80,9 @@ class Predictor:
         *,
         threshold: float | None = None,
         mode: Mode | None = None,
+        backend: BackendName = "auto",
     ) -> Self:
-        """Load a run folder, an export folder or the weight file inside it.
+        """Load a run folder, a folder of `vasomim export`, an export folder or the weight file inside it.
 
         Args:
             name_or_path: where the weights are.
@@ -93,9 +91,12 @@ class Predictor:
             batch_size: as for the class.
             threshold: overrides the one stored with the weights.
             mode: overrides how the weights were made to be used.
+            backend: `torch`, `onnx` (ONNX Runtime) or `openvino`; `auto` takes the fastest that the folder is made for
+                and that is installed.
 
         Raises:
-            MisuseError: nothing is there.
+            MisuseError: nothing is there, or it is not made for that backend, device or precision.
+            MissingExtraError: the backend is not installed.
             CheckpointError: corrupt weights, or weights of something that does not segment.
         """
         path = Path(name_or_path)
@@ -104,7 +105,12 @@ class Predictor:
                 f"no weights at {name_or_path}; give a run folder of `vasomim finetune` (or `segmentor`), its export "
                 "folder, or the .safetensors file in it. No weights are bundled with this version"
             )
-        model, config = load_pretrained(path)
+        chosen, entry = choose_backend(path, backend, device)
+        model: nn.Module | Backend
+        if chosen == "torch":
+            model, config = _load_weights(entry)
+        else:
+            model, config = open_runtime(chosen, entry, device, precision)
         kind = config.get("kind", "segmentation")
         if kind not in _KINDS:
             raise CheckpointError(
@@ -156,37 +162,33 @@ class Predictor:
             maps += [_resize_back(value, image.shape) for value, image in zip(small, batch, strict=True)]
         return maps
 
-    @torch.no_grad()
-    def probability_at(self, images: Tensor) -> Tensor:
+    @overload
+    def probability_at(self, images: Images) -> Maps: ...
+
+    @overload
+    def probability_at(self, images: Tensor) -> Tensor: ...
+
+    def probability_at(self, images: Images | Tensor) -> Maps | Tensor:
         """Vessel probability of frames exactly as they are, without resizing or tiling.
 
         Args:
-            images: (B, 1, H, W) in [0, 1].
+            images: (B, 1, H, W) in [0, 1], array or tensor.
 
         Returns:
-            (B, H, W) float32 in [0, 1] on the CPU.
+            (B, H, W) float32 in [0, 1], an array for an array, a tensor on the CPU for a tensor.
 
         Raises:
             VasomimError: the device's memory does not suffice.
         """
-        mixed = self.dtype != torch.float32
-        with _evaluating(self.model), torch.autocast(self.device.type, self.dtype, enabled=mixed):
-            try:
-                logits: Tensor = self.model(images.to(self.device))
-            except torch.OutOfMemoryError as error:
-                raise VasomimError(
-                    f"{self.device} has not enough memory for {tuple(images.shape)}; lower the batch size "
-                    f"({self.batch_size}) or take --device cpu"
-                ) from error
-        return logits[:, 0].float().sigmoid().cpu()
+        if isinstance(images, np.ndarray):
+            return self.backend.probabilities(images)
+        from torch import from_numpy
+
+        return from_numpy(self.backend.probabilities(images.detach().cpu().float().numpy()))
 
     def fingerprint(self) -> str:
         """Hash of the weights, 32 hexadecimal digits: equal for equal tensors under equal names."""
-        digest = hashlib.blake2b(digest_size=16)
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return self.backend.fingerprint()
 
     def settings(self) -> dict[str, Any]:
         """What else the result depends on."""
@@ -194,7 +196,7 @@ class Predictor:
         return {"mode": self.mode, "size": self.size, **tiling, "threshold": self.threshold}
 
     def _predict_windows(self, windows: Windows) -> Windows:
-        return self.probability_at(torch.from_numpy(windows).unsqueeze(1)).numpy()
+        return self.backend.probabilities(windows[:, None])
 
     def _prediction(self, frame: Frame, probability: FloatImage, empty: bool, seconds: float) -> Prediction:
         meta: dict[str, Any] = {
@@ -207,6 +209,19 @@ class Predictor:
             **({"warning": _CONSTANT} if empty else {}),
         }
         return Prediction(probability, (probability >= self.threshold) & (not empty), meta)
+
+
+def _torch_backend(model: nn.Module, device: str, precision: str) -> Backend:
+    """Loads torch, which exported networks can do without."""
+    from vasomim.inference.torch_backend import TorchBackend
+
+    return TorchBackend(model, device, precision)
+
+
+def _load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    from vasomim.models.weights import load_pretrained
+
+    return load_pretrained(path)
 
 
 def _check(predictor: Predictor) -> None:
@@ -248,15 +263,3 @@ def _resize_back(probability: FloatImage, shape: tuple[int, ...]) -> FloatImage:
         probability, (shape[1], shape[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     )
     return np.asarray(resized, dtype=np.float32)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, the former mode after: a network may be watched while it trains."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
