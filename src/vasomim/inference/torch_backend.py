@@ -15,9 +15,9 @@ from vasomim.ops.devices import DTYPES, resolve_device, resolve_precision
 
 
 class TorchBackend:
-    """`model`, (B, 1, H, W) in [0, 1] -> logits (B, 1, H, W), on a device and in a precision."""
+    """`model`, (B, 1, H, W) in [0, 1] -> logits (B, K, H, W), one of the K, on a device and in a precision."""
 
-    def __init__(self, model: nn.Module, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(self, model: nn.Module, device: str = "auto", precision: str = "auto", channel: int = 0) -> None:
         """Move the model to the device; its training mode is put back after each prediction.
 
         Raises:
@@ -27,6 +27,7 @@ class TorchBackend:
         self.device = str(self._device)
         self.precision = resolve_precision(precision, self._device)
         self.model = model.to(self._device)
+        self.channel = channel
 
     @torch.no_grad()
     def probabilities(self, images: Images) -> Maps:
@@ -39,7 +40,7 @@ class TorchBackend:
                 raise VasomimError(
                     f"{self.device} has not enough memory for {images.shape}; lower the batch size or take --device cpu"
                 ) from error
-        found: Maps = logits[:, 0].float().sigmoid().cpu().numpy()
+        found: Maps = logits[:, self.channel].float().sigmoid().cpu().numpy()
         return found
 
     def fingerprint(self) -> str:
