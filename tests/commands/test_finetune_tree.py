@@ -53,7 +53,10 @@ def test_finetune__learns_main_vessels_and_tree(config: FinetuneConfig, tmp_path
     out = tmp_path / "run"
     assert finetune.run(dataclasses.replace(config, out=out)) == 0
     model, facts = load_pretrained(out)
-    assert facts["outputs"] == ["main", "full-tree"]
+    main, tree = facts["outputs"]
+    assert (main["name"], tree) == ("main", {"name": "full-tree", "threshold": 0.5})
+    assert 0.2 <= main["threshold"] <= 0.8
+    assert main["scale"] > 0
     assert facts["kwargs"] == {"img_size": 48, "stride": 2, "num_classes": 2}
     assert facts["inference"] == {"mode": "resize", "size": SIZE}
     assert model(torch.rand(1, 1, SIZE, SIZE)).shape == (1, 2, SIZE, SIZE)
@@ -74,9 +77,10 @@ def test_finetune__with_trees_goes_on_where_it_was_stopped(
 
     whole, cut = (dataclasses.replace(config, out=tmp_path / name) for name in ("whole", "cut"))
     finetune.run(whole)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(finetune, "train", stop)
-        finetune.run(cut)
+        with pytest.raises(KeyboardInterrupt):
+            finetune.run(cut)
     finetune.run(cut)
     ours, theirs = (read_state_dict(c.out / "export") for c in (whole, cut))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)

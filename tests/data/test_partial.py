@@ -36,7 +36,8 @@ def test_partly_labelled__gives_each_kind_its_truth() -> None:
     assert list(joined.labelled) == [True] * 4 + [False] * 8
     for index in range(12):
         sample = joined.frames[index]
-        assert sample.mask is not None and sample.vessels is not None
+        assert sample.mask is not None
+        assert sample.vessels is not None
         if index < 4:
             truth = labelled[index]
             np.testing.assert_array_equal(sample.mask, truth.mask)

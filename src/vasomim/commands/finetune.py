@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from vasomim.data.samples import FrameDataset, subset, vessels_as_labels
 from vasomim.data.sibling_vessels import open_vessels
 from vasomim.data.splits import label_subset, split_holdout
 from vasomim.data.statistics import pixel_statistics
+from vasomim.engine.calibration import Calibration, calibrate
 from vasomim.engine.fabric import Fabric
 from vasomim.engine.processes import first_alone
 from vasomim.engine.report import write_report
@@ -36,13 +37,12 @@ from vasomim.engine.runs import RunFolder
 from vasomim.errors import MisuseError
 from vasomim.inference.predictor import Predictor
 from vasomim.models.weights import is_ours, load_weights, read_config
-from vasomim.types import Progress
+from vasomim.types import BoolImage, FloatImage, Progress
 from vasomim.viz.images import contact_sheet, error_map, overlay, to_rgb
 from vasomim.viz.pages import html_figure
 
 VALIDATION_FRAMES = 50
-OUTPUTS = ("main", "full-tree")
-"""Names of a model's logits, in order."""
+CALIBRATION_FRAMES = 200
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,12 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
         if not folder.writes:
             return 0
         final = validate(task, Progress(result.step, result.step, 0, 1)) if len(data.val) else {}
-        export_model(folder, task.model, {**facts(config), "held_out": dict(final)}, config)
-        write_report(
-            folder.path, "Fine-tuning", [("Frames not trained on", sheet(predictor(task.model, config), data.val))]
-        )
+        # On frames of --val nothing may be chosen.
+        chosen = Calibration() if config.val or not len(data.val) else fit(predictor(task.model, config), data.val)
+        described = facts(config, chosen)
+        export_model(folder, task.model, {**described, "held_out": dict(final)}, config)
+        shown = sheet(predictor(task.model, config, chosen), data.val)
+        write_report(folder.path, "Fine-tuning", [("Frames not trained on", shown)])
     print_result({"out": str(config.out), "step": result.step, "labels": data.labels, **final}, json=json)
     return 0
 
@@ -141,24 +143,38 @@ def start_from(model: nn.Module, config: FinetuneConfig, folder: RunFolder) -> N
     say(table)
 
 
-def facts(config: FinetuneConfig) -> dict[str, object]:
+def facts(config: FinetuneConfig, calibration: Calibration) -> dict[str, object]:
     """What `load_pretrained` and the Predictor need to know of the exported model."""
+    outputs: list[dict[str, object]] = [{"name": "main", **asdict(calibration)}]
+    if config.tree.learn:
+        outputs.append({"name": "full-tree", "threshold": 0.5})
     return {
         "kind": "segmentation",
         "model": config.model,
         "kwargs": model_arguments(config),
-        "outputs": list(OUTPUTS if config.tree.learn else OUTPUTS[:1]),
+        "outputs": outputs,
         "inference": {"mode": config.inference, "size": config.frame_size or config.img_size},
-        "threshold": 0.5,
         "labels": config.labels,
         "init": "scratch" if config.init == "scratch" else "pre-trained",
         "rasteriser": rasteriser_of(config),
     }
 
 
-def predictor(model: nn.Module, config: FinetuneConfig) -> Predictor:
+def predictor(model: nn.Module, config: FinetuneConfig, calibration: Calibration = Calibration()) -> Predictor:  # noqa: B008
     """The model as `vasomim predict` would use it."""
-    return Predictor(model, facts(config), device=str(device_of(model)), precision="fp32")
+    return Predictor(model, facts(config, calibration), device=str(device_of(model)), precision="fp32")
+
+
+def fit(predict: Predictor, held: FrameDataset) -> Calibration:
+    """Calibration and threshold of the main vessels, on at most 200 frames that were not trained on."""
+
+    def pairs() -> Iterator[tuple[FloatImage, BoolImage]]:
+        for index in chosen_frames(held, CALIBRATION_FRAMES):
+            sample = held[index]
+            assert sample.mask is not None
+            yield predict.predict(sample.image).probability, sample.mask
+
+    return calibrate(pairs())
 
 
 def chosen_frames(dataset: FrameDataset, limit: int) -> list[int]:

@@ -18,7 +18,8 @@ def doubt_about(image: FloatImage) -> str | None:
     if min(image.shape) < SMALLEST:
         return None
     maps = ridges(image)
-    sign, gathered = polarity(maps), concentration(maps)
+    sign = polarity(maps)
+    gathered = concentration(maps.dark if sign >= INVERTED else maps.bright, maps.inside)
     if sign < INVERTED and gathered >= SPREAD:
         return "its lines are bright: if this is an angiogram it is inverted; give frames with dark vessels"
     if sign < BALANCED or gathered < SPREAD:

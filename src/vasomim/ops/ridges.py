@@ -70,9 +70,9 @@ def polarity(maps: Ridges) -> float:
     return math.log((dark + 1e-3) / (bright + 1e-3))
 
 
-def concentration(maps: Ridges) -> float:
-    """Share of the response to dark ridges that its strongest fiftieth holds: 0.02 if it is even, 1 for a few lines."""
-    values = maps.dark[maps.inside]
+def concentration(response: FloatImage, inside: BoolImage) -> float:
+    """Share of a ridge response that its strongest fiftieth holds: 0.02 if it is even, 1 for a few lines."""
+    values = response[inside]
     total = float(values.sum())
     if not total:
         return 0.0
