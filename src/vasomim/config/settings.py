@@ -177,7 +177,7 @@ class FinetuneConfig:
     model: str = "vit_tiny_patch16_unet"
     """Architecture; `vasomim info` lists them."""
     init: str = "scratch"
-    """`scratch`, a run or export folder, or a weight file (ours, timm or MAE keys)."""
+    """`scratch`, `encoder` (of the package), a run or export folder, or a weight file (ours, timm or MAE keys)."""
     tree: TreeConfig = field(default_factory=TreeConfig)
     img_size: int = 224
     """Side of the training crops and, with `inference=resize`, of the frames at prediction."""
@@ -233,7 +233,7 @@ class EvaluateConfig:
     out: Path | None = None
     """Folder for evaluation.json, per_image.csv and report.html; without it only the table is printed."""
     weights: str | None = None
-    """Run folder, export folder or weight file to evaluate."""
+    """`default`, `full-tree`, `fast`, or a run folder, export folder or weight file to evaluate."""
     predictions: Path | None = None
     """Folder of predicted masks (0/255 PNG by frame stem) to evaluate instead of weights."""
     compare: Path | None = None
@@ -261,8 +261,8 @@ class PredictConfig:
     dicom: DicomConfig = field(default_factory=DicomConfig)
     out: Path = Path("predictions")
     """Folder for masks/, overlays/, probability/ and, of DICOM files, runs/."""
-    weights: str | None = None
-    """Run folder, export folder or weight file."""
+    weights: str = "default"
+    """`default` (main vessels), `full-tree` (side branches, too), `fast`, or a run folder, export folder or file."""
     threshold: float | None = None
     """Probability from which a pixel is vessel; none takes the threshold stored with the weights."""
     inference: Literal["resize", "tile"] | None = None

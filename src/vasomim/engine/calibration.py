@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from scipy import optimize, special
 
 from vasomim.types import BoolImage, FloatImage
 
@@ -15,6 +16,7 @@ Counts = npt.NDArray[np.float64]
 LIMIT = 16.0
 """Largest logit told apart: probabilities nearer to 0 or 1 than 1e-7 count as that."""
 BINS = 1600
+_HOLD = 1e-4
 THRESHOLDS = np.arange(20, 81) / 100
 
 
@@ -77,26 +79,26 @@ def calibrate(frames: Iterable[tuple[FloatImage, BoolImage]]) -> Calibration:
     return sums.fit()
 
 
-def platt_scaling(logits: Counts, pixels: Counts, vessel: Counts, steps: int = 50) -> tuple[float, float]:
-    """Scale and shift of logits that minimise the cross-entropy, by Newton's method.
+def platt_scaling(logits: Counts, pixels: Counts, vessel: Counts) -> tuple[float, float]:
+    """Scale and shift of logits that minimise the mean cross-entropy; a scale that nothing speaks for stays 1.
 
     Args:
         logits: (K,) values.
         pixels: (K,) pixels of each value.
         vessel: (K,) those of them that are vessel.
-        steps: at most so many.
     """
-    solution = np.array([1.0, 0.0])
-    design = np.stack([logits, np.ones_like(logits)], axis=1)
-    for _ in range(steps):
-        chance = 1 / (1 + np.exp(-np.clip(design @ solution, -60, 60)))
-        gradient = design.T @ (pixels * chance - vessel)
-        curvature = (design * (pixels * chance * (1 - chance))[:, None]).T @ design + 1e-9 * np.eye(2)
-        step = np.linalg.solve(curvature, gradient)
-        solution = solution - np.clip(step, -1, 1)
-        if np.abs(step).max() < 1e-8:
-            break
-    return float(solution[0]), float(solution[1])
+    total = pixels.sum()
+
+    def cost(solution: Counts) -> tuple[float, Counts]:
+        scale, shift = solution
+        changed = scale * logits + shift
+        entropy = pixels * np.logaddexp(0, changed) - vessel * changed
+        residual = pixels * special.expit(changed) - vessel
+        slope = np.array([(residual * logits).sum() / total + _HOLD * (scale - 1), residual.sum() / total])
+        return float(entropy.sum() / total + _HOLD * (scale - 1) ** 2 / 2), slope
+
+    found = optimize.minimize(cost, np.array([1.0, 0.0]), jac=True, method="BFGS").x
+    return float(found[0]), float(found[1])
 
 
 def _centres() -> Counts:
