@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,15 @@ class Method:
     """What comes before fine-tuning; None starts from random weights."""
     finetune: str = "finetune_laptop"
     """Recipe of the fine-tuning."""
-    pretrained_as: str | None = None
-    """Another method whose pre-training this one shares."""
     tried: int = 0
     """Configurations of this method alone that were tried on training frames set aside."""
+    varies: str = ""
+    """Of an ablation: what differs from VasoMIM v2."""
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether a ViT is fine-tuned, of the size the grid asks for."""
+        return not self.finetune.startswith("unet")
 
 
 MAE = Start(recipe="mae_laptop")
@@ -48,6 +53,9 @@ MAIN: dict[str, Method] = {
     "mae": Method(title="plain MAE", start=MAE),
     "vasomim_v1": Method(title="VasoMIM v1", start=Start(recipe="vasomim_v1_laptop", segmentor="trained")),
     "vasomim": Method(title="VasoMIM v2", start=VASOMIM),
+    "prototypes": Method(
+        title="VasoMIM v2 + cross-image term", start=replace(VASOMIM, flags=("--prototypes.weight", "0.1"))
+    ),
     "simmim": Method(title="SimMIM", start=Start(recipe="simmim_laptop")),
     "amt": Method(title="AMT", start=Start(recipe="amt_laptop")),
     "hpm": Method(title="HPM", start=Start(recipe="hpm_laptop")),
@@ -60,6 +68,33 @@ MAIN: dict[str, Method] = {
         title="synthetic frames", start=Start(recipe="synthetic_laptop", verb="finetune", frames="synthetic")
     ),
     "unet": Method(title="U-Net as nnU-Net plans it", finetune="unet_laptop"),
+    "unet_half": Method(title="U-Net, half the channels", finetune="unet_half_laptop"),
 }
 """The methods of the main table by name. `scratch` and `mae` are what the others are tested against."""
 BASELINES = ("mae", "scratch")
+
+
+def variant(varies: str, title: str, *flags: str, **changes: Any) -> Method:
+    """VasoMIM v2 with other settings."""
+    return Method(title=title, start=replace(VASOMIM, flags=flags, **changes), varies=varies)
+
+
+ABLATIONS: dict[str, Method] = {
+    "guidance_alone": variant("guidance x consistency", "guidance alone", "--consistency-weight", "0"),
+    "consistency_alone": variant("guidance x consistency", "consistency alone", "--guidance", "none"),
+    "gamma_0.35": variant("gamma", "gamma 0.35", "--mask-ratio", "0.35"),
+    "gamma_0.75": variant("gamma", "gamma 0.75", "--mask-ratio", "0.75"),
+    "beta_0.25": variant("beta_E", "beta_E 0.25", "--guided-end", "0.25"),
+    "beta_1.0": variant("beta_E", "beta_E 1.0", "--guided-end", "1.0"),
+    "eta_0.0": variant("eta", "eta 0 (segmentor alone)", "--eta", "0"),
+    "eta_1.0": variant("eta", "eta 1 (anatomy alone)", "--eta", "1"),
+    "lambda_0.3": variant("lambda", "lambda 0.3", "--consistency-weight", "0.3"),
+    "lambda_3.0": variant("lambda", "lambda 3", "--consistency-weight", "3"),
+    "three_channels": variant("channels", "three channels", "--channels", "3"),
+    "vessel_crops": variant("crops", "crops that hold vessel", "--vessel-aware", "4"),
+    "reference_extraction": variant("extraction", "extraction as published", extraction="reference"),
+    "damaged_segmentor": variant("segmentor", "segmentor damaged as published", segmentor="damaged"),
+    "mixed_frames": variant("frames", "synthetic frames mixed in", frames="mixed"),
+}
+"""VasoMIM v2 with one thing changed. Tested against it and against plain MAE, the fourth cell of the first two."""
+ABLATION_BASELINES = ("vasomim", "mae")
