@@ -53,7 +53,7 @@ class PretrainConfig:
     norm_pix_loss: bool = True
     """Normalise each target patch by its own mean and variance."""
     channels: Literal[1, 3] = 1
-    """3, with method `vasomim`: three equal channels with ImageNet's statistics, as published; exported folded into one."""
+    """3, with method `vasomim`: equal channels with ImageNet statistics, as published; exported folded into one."""
     consistency_weight: float = 1.0
     """lambda: weight of the anatomical consistency loss; 0 is off."""
     prototypes: PrototypeConfig = field(default_factory=PrototypeConfig)
