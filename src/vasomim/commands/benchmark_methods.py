@@ -7,13 +7,23 @@ from collections import Counter
 from collections.abc import Sequence
 from types import FrameType
 
-from vasomim.benchmarks.methods.grid import Cell, cells
+from vasomim.benchmarks.methods.grid import Cell, cells, chosen_methods
 from vasomim.benchmarks.methods.lanes import Lane, call_in_process_of_its_own
 from vasomim.benchmarks.methods.plan import data_of, runs_of
-from vasomim.benchmarks.methods.rows import check_budget, read_rows
+from vasomim.benchmarks.methods.rows import check_budget, check_comparable, read_rows
 from vasomim.benchmarks.methods.states import State, states
+from vasomim.benchmarks.methods.table import (
+    difference_figure,
+    difference_table,
+    efficiency_figure,
+    pretraining_table,
+    score_table,
+    shown,
+    summary_table,
+)
 from vasomim.commands.console import print_result, say, warn
 from vasomim.config import BenchmarkMethodsConfig
+from vasomim.engine.files import write_text
 from vasomim.errors import Interrupted, MisuseError
 
 
@@ -22,6 +32,8 @@ def run(config: BenchmarkMethodsConfig, *, json: bool = False, verbose: bool = F
     grid = cells(config.methods, config.labels, config.seeds)
     if config.list:
         return list_cells(config, grid, json=json)
+    if config.table:
+        return write_tables(config, json=json)
     return fill(config, grid, json=json)
 
 
@@ -36,6 +48,25 @@ def list_cells(config: BenchmarkMethodsConfig, grid: Sequence[Cell], *, json: bo
         cost = "" if one.state != "not run" else "?" if one.seconds is None else f"{one.seconds / 60:.0f} min"
         print(f"{one.state:<12}  {cost:>9}  {one.cell.name}")
     say(", ".join(f"{count} {state}" for state, count in summary(found).items()))
+    return 0
+
+
+def write_tables(config: BenchmarkMethodsConfig, *, json: bool) -> int:
+    """Write OUT/table.md and its figures from the rows in OUT."""
+    rows = read_rows(config.out)
+    if not rows:
+        raise MisuseError(f"{config.out} holds no rows; run the grid first, or name another --out")
+    of = shown(chosen_methods(config.methods), config.labels)
+    check_comparable({cell: row for cell, row in rows.items() if cell.method in of.methods})
+    parts = [summary_table(rows, of), difference_table(rows, of), score_table(rows, of)]
+    parts.append(pretraining_table(config.out, of.methods))
+    write_text(config.out / "table.md", "\n".join(parts))
+    write_text(config.out / "label_efficiency.svg", efficiency_figure(rows, of))
+    write_text(config.out / "differences.svg", difference_figure(rows, of))
+    if not json:
+        print("\n".join(parts), end="")
+    else:
+        print_result({"table": str(config.out / "table.md"), "rows": len(rows)}, json=True)
     return 0
 
 
