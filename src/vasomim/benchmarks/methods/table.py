@@ -80,14 +80,14 @@ def summary_table(rows: Rows, of: Shown, metric: str = "dice") -> str:
 
 
 def difference_table(rows: Rows, of: Shown) -> str:
-    """Every method less each baseline, corrected for the number of lines."""
-    found = {(one.method, one.baseline, one.labels): one for one in of.differences(rows)}
-    lines = []
-    for method, baseline in pairs_of(of.methods, of.baselines):
-        for labels in of.labels:
-            head = [f"{METHODS[method].title} - {METHODS[baseline].title}", share(labels)]
-            one = found.get((method, baseline, labels))
-            lines.append([*head, *(difference_cells(one) if one else ("", NOT_RUN, "", "", ""))])
+    """Every method less each baseline, corrected for the number of lines; pairs that were not run are left out."""
+    found = of.differences(rows)
+    if not found:
+        return "No two methods have a cell in common.\n"
+    lines = [
+        [f"{METHODS[one.method].title} - {METHODS[one.baseline].title}", share(one.labels), *difference_cells(one)]
+        for one in found
+    ]
     return markdown(["Dice difference", "labels", "seeds", "mean [95 %]", "p", "p, Holm", "holds"], lines)
 
 
