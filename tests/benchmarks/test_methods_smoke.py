@@ -25,6 +25,8 @@ from vasomim.data.frames import write_png
 from vasomim.errors import VasomimError
 from vasomim.synth import generate
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
 TINY = BudgetConfig(
     encoder="vit_test",
     pretrain_steps=2,
@@ -71,7 +73,6 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> BenchmarkMethodsConfig:
     return config
 
 
-@pytest.mark.slow
 def test_grid__every_method_has_a_row_and_a_line(grid: BenchmarkMethodsConfig) -> None:
     rows = read_rows(grid.out)
     assert {cell.method for cell in rows} == set(METHODS)
@@ -81,7 +82,6 @@ def test_grid__every_method_has_a_row_and_a_line(grid: BenchmarkMethodsConfig) -
     assert NOT_RUN not in difference_table(rows, of)
 
 
-@pytest.mark.slow
 def test_grid__every_variant_learns_something_else(grid: BenchmarkMethodsConfig) -> None:
     """A setting without effect would give the encoder of another variant, to the bit."""
     exported = {
@@ -95,7 +95,6 @@ def test_grid__every_variant_learns_something_else(grid: BenchmarkMethodsConfig)
     assert set(ABLATIONS) - set(exported) == {"eta_1.0"}
 
 
-@pytest.mark.slow
 def test_grid__each_cell_took_the_same_steps(grid: BenchmarkMethodsConfig) -> None:
     for row in read_rows(grid.out).values():
         assert row.content["run"]["last"]["step"] == TINY.finetune_steps

@@ -22,6 +22,8 @@ class Start:
     """The frozen segmentor it needs: as trained, or partly drawn anew as the published code leaves it."""
     flags: tuple[str, ...] = ()
     """Settings that differ from the recipe."""
+    cost: float = 1.0
+    """Processor time of a step, MAE = 1 (results/method_cost.json); of supervised ones, fine-tuning a ViT = 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,8 @@ class Method:
     """What comes before fine-tuning; None starts from random weights."""
     finetune: str = "finetune_laptop"
     """Recipe of the fine-tuning."""
+    cost: float = 1.0
+    """Processor time of a step of it, that of a ViT = 1 (results/finetune_cost.json)."""
     tried: int = 0
     """Configurations of this method alone that were tried on training frames set aside."""
     varies: str = ""
@@ -46,29 +50,29 @@ class Method:
 
 
 MAE = Start(recipe="mae_laptop")
-VASOMIM = Start(recipe="pretrain_laptop", segmentor="trained")
+VASOMIM = Start(recipe="pretrain_laptop", segmentor="trained", cost=1.37)
 
 MAIN: dict[str, Method] = {
     "scratch": Method(title="from scratch", tried=2),
     "mae": Method(title="plain MAE", start=MAE),
-    "vasomim_v1": Method(title="VasoMIM v1", start=Start(recipe="vasomim_v1_laptop", segmentor="trained")),
+    "vasomim_v1": Method(title="VasoMIM v1", start=Start(recipe="vasomim_v1_laptop", segmentor="trained", cost=1.39)),
     "vasomim": Method(title="VasoMIM v2", start=VASOMIM),
     "prototypes": Method(
         title="VasoMIM v2 + cross-image term", start=replace(VASOMIM, flags=("--prototypes.weight", "0.1"))
     ),
-    "simmim": Method(title="SimMIM", start=Start(recipe="simmim_laptop")),
-    "amt": Method(title="AMT", start=Start(recipe="amt_laptop")),
-    "hpm": Method(title="HPM", start=Start(recipe="hpm_laptop")),
-    "deblur": Method(title="Deblurring MAE", start=Start(recipe="deblur_laptop")),
-    "crossmae": Method(title="CrossMAE", start=Start(recipe="crossmae_laptop")),
-    "mocov3": Method(title="MoCo v3", start=Start(recipe="mocov3_laptop")),
-    "dino": Method(title="DINO", start=Start(recipe="dino_laptop")),
+    "simmim": Method(title="SimMIM", start=Start(recipe="simmim_laptop", cost=1.62)),
+    "amt": Method(title="AMT", start=Start(recipe="amt_laptop", cost=0.85)),
+    "hpm": Method(title="HPM", start=Start(recipe="hpm_laptop", cost=1.32)),
+    "deblur": Method(title="Deblurring MAE", start=Start(recipe="deblur_laptop", cost=0.61)),
+    "crossmae": Method(title="CrossMAE", start=Start(recipe="crossmae_laptop", cost=0.48)),
+    "mocov3": Method(title="MoCo v3", start=Start(recipe="mocov3_laptop", cost=4.38)),
+    "dino": Method(title="DINO", start=Start(recipe="dino_laptop", cost=5.54)),
     "pseudo_labels": Method(title="pseudo-labels", start=Start(recipe="pseudo_laptop", verb="finetune")),
     "synthetic": Method(
         title="synthetic frames", start=Start(recipe="synthetic_laptop", verb="finetune", frames="synthetic")
     ),
-    "unet": Method(title="U-Net as nnU-Net plans it", finetune="unet_laptop"),
-    "unet_half": Method(title="U-Net, half the channels", finetune="unet_half_laptop"),
+    "unet": Method(title="U-Net as nnU-Net plans it", finetune="unet_laptop", cost=5.4),
+    "unet_half": Method(title="U-Net, half the channels", finetune="unet_half_laptop", cost=1.4),
 }
 """The methods of the main table by name. `scratch` and `mae` are what the others are tested against."""
 BASELINES = ("mae", "scratch")
