@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vasomim.cli.flags import parse
-from vasomim.cli.verbs import VERBS
+from vasomim.cli.verbs import VERBS, find_verb
 from vasomim.config.loading import load_config, recipe_names, recipe_text
 
 ROOT = Path(__file__).parents[1]
@@ -26,8 +26,9 @@ def check(command: str) -> None:
     words = shlex.split(command.partition(" > ")[0], comments=True)
     # Shell variables stand for numbers and for paths; 1 is both.
     words = [re.sub(r"\$\{?\w+\}?", "1", word) for word in words]
-    verb = VERBS[words[1]]
-    invocation = parse(verb.config, words[2:], "vasomim")
+    name, rest = find_verb(words[1:])
+    verb = VERBS[name]
+    invocation = parse(verb.config, rest, "vasomim")
     load_config(verb.config, invocation.recipe, invocation.overrides)
 
 

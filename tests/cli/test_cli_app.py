@@ -84,7 +84,7 @@ def test_main__help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_main__help_of_every_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([verb, "--help"]) == 0
+    assert main([*verb.split(), "--help"]) == 0
     shown = capsys.readouterr().out
     assert f"usage: vasomim {verb}" in shown
     assert "--config FILE" in shown
@@ -113,7 +113,7 @@ def test_main__unknown_verb_names_the_nearest(given: str, hint: str, capsys: pyt
 
 @pytest.mark.parametrize("verb", [name for name, verb in VERBS.items() if verb.needs_inputs])
 def test_main__no_input_is_misuse(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([verb]) == 2
+    assert main(verb.split()) == 2
     assert capsys.readouterr().err == "vasomim: error: no INPUT given; name a file or folder to read\n"
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vasomim._version import __version__
-from vasomim.cli.verbs import VERBS, Verb, nearest_verb, overview
+from vasomim.cli.verbs import VERBS, Verb, find_verb, overview, parts_of
 from vasomim.config.loading import input_paths, load_config
 from vasomim.errors import MisuseError, VasomimError
 
@@ -60,9 +60,11 @@ def _dispatch(arguments: Sequence[str]) -> int:
     if first == "--version":
         print(__version__)
         return DONE
-    if first not in VERBS:
-        raise MisuseError(f"unknown verb {first!r}; {nearest_verb(first)}")
-    return _run(first, VERBS[first], arguments[1:])
+    if parts_of(first) and {"-h", "--help"} & set(arguments[1:2]):
+        print(overview(first))
+        return DONE
+    name, rest = find_verb(arguments)
+    return _run(name, VERBS[name], rest)
 
 
 def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:

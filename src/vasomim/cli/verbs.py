@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from vasomim._version import __version__
 from vasomim.config import (
+    BenchmarkMethodsConfig,
     DatasetsConfig,
     DemoConfig,
     DoctorConfig,
@@ -23,6 +25,7 @@ from vasomim.config import (
     SegmentorConfig,
     SynthesizeConfig,
 )
+from vasomim.errors import MisuseError
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,36 @@ VERBS: dict[str, Verb] = {
     "export": Verb(ExportConfig, "vasomim.commands.export", "write a segmenter for ONNX Runtime or OpenVINO"),
     "datasets": Verb(DatasetsConfig, "vasomim.commands.datasets", "list, fetch and verify public data sets", False),
     "inspect": Verb(InspectConfig, "vasomim.commands.inspect", "say what weight files are; convert them for others"),
+    "benchmark methods": Verb(
+        BenchmarkMethodsConfig,
+        "vasomim.commands.benchmark_methods",
+        "compare pre-training methods and ablations on one grid: rows, tables, figures",
+        False,
+    ),
 }
+"""By name; a name of two words, such as `benchmark methods`, is one of several parts of its first word."""
+
+
+def find_verb(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The verb that the arguments begin with, and what follows it.
+
+    Raises:
+        MisuseError: there is none of that name; the message names the nearest, or the parts of a verb of two words.
+    """
+    for count in (2, 1):
+        name = " ".join(arguments[:count])
+        if name in VERBS and len(arguments) >= count:
+            return name, arguments[count:]
+    first = arguments[0]
+    if parts := parts_of(first):
+        given = arguments[1] if len(arguments) > 1 else "nothing"
+        raise MisuseError(f"got {given} after {first}, need one of {', '.join(parts)}")
+    raise MisuseError(f"unknown verb {first!r}; {nearest_verb(first)}")
+
+
+def parts_of(first: str) -> list[str]:
+    """Second words of the verbs of two words that begin with `first`."""
+    return [name.partition(" ")[2] for name in VERBS if name.startswith(f"{first} ")]
 
 
 def nearest_verb(name: str) -> str:
@@ -68,10 +100,13 @@ def nearest_verb(name: str) -> str:
     return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(VERBS)}"
 
 
-def overview() -> str:
-    """The text of `vasomim --help`."""
-    width = max(len(name) for name in VERBS)
-    verbs = "\n".join(f"  {name:<{width}}  {verb.help}" for name, verb in VERBS.items())
+def overview(first: str | None = None) -> str:
+    """The text of `vasomim --help`; of a verb of two words, with its first word, only its parts."""
+    shown = {name: verb for name, verb in VERBS.items() if first is None or name.startswith(f"{first} ")}
+    width = max(len(name) for name in shown)
+    verbs = "\n".join(f"  {name:<{width}}  {verb.help}" for name, verb in shown.items())
+    if first is not None:
+        return f"usage: vasomim {first} PART [INPUT ...] [--out DIR] [--config FILE] [flags]\n\n{verbs}"
     return f"""usage: vasomim VERB [INPUT ...] [--out DIR] [--config FILE] [flags]
 
 Learn vessels in X-ray angiograms from few labels: extract, pre-train, fine-tune, evaluate, predict.

@@ -23,7 +23,7 @@ from vasomim.errors import ConfigError
 
 T = TypeVar("T")
 RECIPES = "recipes"
-OUTPUTS = ("out", "keep_list")
+OUTPUTS = ("out", "keep_list", "runs")
 """Settings that name what is written."""
 
 

@@ -92,6 +92,7 @@ MODELS: dict[str, Builder] = {
     **{f"mae_{name}": partial(_build_mae, name) for name in VITS},
     **{f"{name}_unet": partial(_build_unet, name) for name in VITS},
     "unet_plain": partial(_build_plain_unet, 32, 512),
+    "unet_half": partial(_build_plain_unet, 16, 256),
     "unet_test": partial(_build_plain_unet, 4, 16),
     "unext_s": partial(_build_unext, (8, 16, 32, 64, 128)),
     "unext_test": partial(_build_unext, (4, 6, 8, 12, 16)),

@@ -1,0 +1,1 @@
+"""Pre-training methods and ablations on one grid: what a cell runs, what it leaves, and what the rows say."""
