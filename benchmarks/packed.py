@@ -47,7 +47,7 @@ from vasomim.data.open import open_frames
 from vasomim.data.packed import PackDataset
 from vasomim.data.samples import with_vessels
 from vasomim.data.stream import SampleStream, make_loader
-from vasomim.engine.allocator import keep_freed_memory
+from vasomim.ops.allocator import keep_freed_memory
 
 BATCH, SIZE = 32, 224
 

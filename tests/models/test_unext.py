@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 
-from vasomim.models.unext import ConvUp, ShiftBlock, UNeXt, shift
+from vasomim.models.unext import ConvUp, ShiftBlock, UNeXt, conv_norm, shift
 
 
 def _small(**kwargs):
@@ -81,3 +82,21 @@ def test_unext__learns_a_vessel():
         losses.append(loss.item())
     assert losses[0] > 0.5
     assert losses[-1] < 0.15  # 0.38 is the entropy of never looking at the image
+
+
+def test_conv_norm__folds_batch_norm_in_evaluation_and_leaves_training_alone() -> None:
+    torch.manual_seed(0)
+    conv, norm = nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3)
+    nn.init.uniform_(norm.weight, -2, 2)
+    nn.init.normal_(norm.bias)
+    for _ in range(5):
+        conv_norm(torch.randn(4, 2, 8, 8) + 1, conv, norm)
+    assert (norm.running_mean != 0).all(), "training updates the statistics"
+    conv.eval(), norm.eval()
+    one, two = (torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(1)).requires_grad_() for _ in range(2))
+    folded, plain = conv_norm(one, conv, norm), norm(conv(two))
+    assert_close(folded, plain)
+    folded.square().sum().backward()
+    plain.square().sum().backward()
+    assert_close(one.grad, two.grad)
+    assert torch.equal(conv_norm(one, conv, nn.Identity()), conv(one))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from vasomim.ops.masking import guided_fraction, guided_mask, num_hidden, random_mask
+from vasomim.ops.masking import guided_fraction, guided_mask, hide_lowest, num_hidden, random_mask
 from vasomim.ops.noise import counter_uniform
 from vasomim.ops.patches import patch_sums
 
@@ -202,3 +202,20 @@ def test_guided_mask__captures_into_one_graph():
 class _Guided(torch.nn.Module):
     def forward(self, maps, noise):
         return guided_mask(maps, 4, 0.5, 0.5, noise=noise)
+
+
+@pytest.mark.parametrize("levels", [2, 8, 1 << 20])
+@pytest.mark.parametrize("count", [0, 1, 7, 29, 30])
+def test_hide_lowest__chooses_what_a_stable_sort_does(levels, count):
+    keys = torch.randint(0, levels, (16, 30), generator=_generator()).float()
+    keys[3] = torch.inf
+    expected = torch.zeros(keys.shape, dtype=torch.bool)
+    expected.scatter_(1, keys.argsort(dim=1, stable=True)[:, :count], True)
+    assert torch.equal(hide_lowest(keys, count), expected)
+
+
+def test_hide_lowest__hides_as_many_where_keys_are_not_numbers():
+    keys = torch.full((2, 9), torch.nan)
+    keys[1, :4] = torch.arange(4.0)
+    assert hide_lowest(keys, 5).sum(1).tolist() == [5, 5]
+    assert hide_lowest(keys, 5)[1, :4].all()

@@ -18,7 +18,7 @@ def test_deblurring_task__sees_blurred_frames_and_is_asked_for_sharp_ones(monkey
     sharp = normalize_patches(patchify(task.mae.input_norm(batch["image"]), PATCH))[0]
     seen: list[torch.Tensor] = []
 
-    def perfect(images: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
+    def perfect(images: torch.Tensor, *_: object) -> torch.Tensor:
         seen.append(images)
         return sharp
 

@@ -10,6 +10,7 @@ from typing import Any
 from vasomim._version import __version__
 from vasomim.config import (
     BenchmarkMethodsConfig,
+    BenchmarkSpeedConfig,
     DatasetsConfig,
     DemoConfig,
     DoctorConfig,
@@ -62,6 +63,12 @@ VERBS: dict[str, Verb] = {
     "export": Verb(ExportConfig, "vasomim.commands.export", "write a segmenter for ONNX Runtime or OpenVINO"),
     "datasets": Verb(DatasetsConfig, "vasomim.commands.datasets", "list, fetch and verify public data sets", False),
     "inspect": Verb(InspectConfig, "vasomim.commands.inspect", "say what weight files are; convert them for others"),
+    "benchmark speed": Verb(
+        BenchmarkSpeedConfig,
+        "vasomim.commands.benchmark_speed",
+        "time each stage on this machine against a plain reference",
+        False,
+    ),
     "benchmark methods": Verb(
         BenchmarkMethodsConfig,
         "vasomim.commands.benchmark_methods",

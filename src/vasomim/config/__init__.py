@@ -1,6 +1,6 @@
 """Every setting of every verb, and the one door through which settings come in. Loads without torch."""
 
-from vasomim.config.benchmarks import BenchmarkMethodsConfig
+from vasomim.config.benchmarks import BenchmarkMethodsConfig, BenchmarkSpeedConfig
 from vasomim.config.idle import idle_in_finetuning, idle_in_pretraining
 from vasomim.config.loading import dump_config, load_config
 from vasomim.config.pretraining import PretrainConfig
@@ -32,6 +32,7 @@ from vasomim.config.settings import (
 
 __all__ = [
     "BenchmarkMethodsConfig",
+    "BenchmarkSpeedConfig",
     "CropConfig",
     "DatasetsConfig",
     "DemoConfig",

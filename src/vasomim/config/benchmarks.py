@@ -83,3 +83,29 @@ class BenchmarkMethodsConfig:
             at_least("num_workers", self.num_workers, 0),
             (not (self.list and self.table), "list and table are two things; ask for one at a time"),
         )
+
+
+STAGES = ("extract", "extract_reference", "vesselness", "mask", "data", "step", "step_bf16", "infer")
+"""What `benchmark speed` can time, in its order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkSpeedConfig:
+    """Time each stage against what a competent user writes first, in turns on this machine, and name its limits."""
+
+    out: Path | None = None
+    """Folder for speed.json; without it the result is only printed."""
+    stages: tuple[str, ...] = STAGES
+    """Which of them to time."""
+    threads: int = 1
+    """Threads that each side computes in. With one, times are processor time, which other load disturbs less."""
+    quick: bool = False
+    """Small networks and few rounds, for a look in seconds; such times are no result."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.stages if name not in STAGES]
+        check(
+            at_least("threads", self.threads, 1),
+            (not unknown, f"stages must be among {', '.join(STAGES)}, got {', '.join(unknown)}"),
+            (bool(self.stages), "stages must name at least one"),
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from torch import nn
@@ -33,6 +34,8 @@ def compile_blocks(module: nn.Module, **options: Any) -> int:
     Block by block and not as a whole: all blocks of one shape share one compilation, and what is around them (masks,
     losses, frozen networks) needs no second look when a method changes.
     """
+    # The compiler looks at `grad` of every tensor it meets, which torch warns of.
+    warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
     blocks = transformer_blocks(module)
     for block in blocks:
         block.compile(**options)

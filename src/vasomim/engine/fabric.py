@@ -14,10 +14,10 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning_fabric.strategies.strategy import Strategy
 
-from vasomim.engine.allocator import keep_freed_memory
 from vasomim.engine.processes import started_processes
 from vasomim.engine.sharding import shard
 from vasomim.errors import MisuseError
+from vasomim.ops.allocator import keep_freed_memory
 from vasomim.ops.devices import resolve_device, resolve_precision
 
 __all__ = ["Fabric", "StrategyName", "build_fabric"]

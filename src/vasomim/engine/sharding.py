@@ -19,6 +19,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from vasomim.engine.blocks import transformer_blocks
+from vasomim.errors import MisuseError
+from vasomim.tasks.teacher import Teacher
 
 
 def shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
@@ -93,7 +95,15 @@ class WholeTask:
     """A task whose weights are split, made whole for a while: inside `applied` any of its methods can be called."""
 
     def __init__(self, task: nn.Module) -> None:
-        """Remember how `task` is built, before it is split; its weights take no memory here."""
+        """Remember how `task` is built, before it is split; its weights take no memory here.
+
+        Raises:
+            MisuseError: the task looks at weights outside of its forward pass, where each process has a part of them.
+        """
+        if any(isinstance(part, Teacher) for part in task.modules()):
+            raise MisuseError(
+                "got strategy=fsdp, which splits the weights, for a method whose second network follows them; take ddp"
+            )
         self.task = task
         empty = {
             id(weight): nn.Parameter(torch.empty_like(weight, device="meta"), requires_grad=weight.requires_grad)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vasomim.models.mae import take_input_norm, visible_indices
+from vasomim.models.mae import marked_indices, take_input_norm, visible_indices
 from vasomim.models.vit import Mlp, VisionTransformer, init_transformer
 from vasomim.ops.patches import grid_of
 from vasomim.ops.positions import resize_positions, sincos_2d
@@ -100,18 +100,27 @@ class CrossMAE(nn.Module):
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         nn.init.normal_(self.mixture, std=encoder.depth**-0.5)
 
-    def forward(self, images: Tensor, mask: Tensor, asked: Tensor) -> Tensor:
+    def forward(
+        self,
+        images: Tensor,
+        mask: Tensor,
+        asked: Tensor,
+        num_hidden: int | None = None,
+        num_asked: int | None = None,
+    ) -> Tensor:
         """Predict the patches asked for: (B, C, H, W) in [0, 1], bool (B, L), bool (B, L) -> (B, Q, p*p*C).
 
         Args:
             images: Images, H and W multiples of the patch size.
             mask: True = hidden from the encoder, the same count in every row.
             asked: True = to be predicted, the same count Q in every row; the answers come in the order of the patches.
+            num_hidden: The count of hidden patches; without it the device is asked, which waits for it.
+            num_asked: Q, in the same way.
         """
         grid = grid_of(images.shape[2], images.shape[3], self.patch_size)
-        depths = self.encode(images, mask)
+        depths = self.encode(images, mask, num_hidden)
         positions = resize_positions(self.decoder_positions, self.encoder.grid_size, grid, num_prefix_tokens=0)
-        index = visible_indices(~asked)[..., None].expand(-1, -1, positions.shape[2])
+        index = marked_indices(asked, num_asked)[..., None].expand(-1, -1, positions.shape[2])
         queries = self.mask_token + positions.expand(len(images), -1, -1).gather(1, index)  # (B, Q, E)
         contexts = torch.tensordot(self.mixture, depths, dims=1)  # (decoder depth, B, 1 + V, D)
         for block, context in zip(self.decoder_blocks, contexts, strict=True):
@@ -119,10 +128,10 @@ class CrossMAE(nn.Module):
         predictions: Tensor = self.decoder_pred(self.decoder_norm(queries))
         return predictions
 
-    def encode(self, images: Tensor, mask: Tensor) -> Tensor:
+    def encode(self, images: Tensor, mask: Tensor, num_hidden: int | None = None) -> Tensor:
         """Visible tokens after each encoder block, class token first: -> (depth, B, 1 + V, D), the last ones normed."""
         tokens = self.encoder.embed(self.input_norm(images))
-        index = visible_indices(mask)[..., None].expand(-1, -1, tokens.shape[2])
+        index = visible_indices(mask, num_hidden)[..., None].expand(-1, -1, tokens.shape[2])
         tokens = torch.cat([tokens[:, :1], tokens[:, 1:].gather(1, index)], dim=1)
         depths = []
         for block in self.encoder.blocks:

@@ -31,20 +31,23 @@ class HardPatchMiner(nn.Module):
         for part in (self.loss_blocks, self.loss_norm, self.loss_head):
             part.apply(init_transformer)
 
-    def forward(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, C, H, W) in [0, 1], bool (B, L) -> predicted patches (B, L, p*p*C) and their difficulty (B, L)."""
-        tokens = self._tokens(images, mask)
+    def forward(self, images: Tensor, mask: Tensor, num_hidden: int | None = None) -> tuple[Tensor, Tensor]:
+        """Images (B, C, H, W) in [0, 1], bool (B, L) -> predicted patches (B, L, p*p*C) and their difficulty (B, L).
+
+        `num_hidden` is the count of hidden patches in each row; without it the device is asked, which waits for it.
+        """
+        tokens = self._tokens(images, mask, num_hidden)
         return self.mae.predict(tokens), self._difficulty(tokens)
 
     def difficulty(self, images: Tensor) -> Tensor:
         """Which patches of fully visible images (B, C, H, W) would be hard: -> (B, L), a score for ranking alone."""
         h, w = grid_of(images.shape[2], images.shape[3], self.mae.patch_size)
         nothing = torch.zeros(len(images), h * w, dtype=torch.bool, device=images.device)
-        return self._difficulty(self._tokens(images, nothing))
+        return self._difficulty(self._tokens(images, nothing, 0))
 
-    def _tokens(self, images: Tensor, mask: Tensor) -> Tensor:
+    def _tokens(self, images: Tensor, mask: Tensor, num_hidden: int | None) -> Tensor:
         grid = grid_of(images.shape[2], images.shape[3], self.mae.patch_size)
-        return self.mae.place(self.mae.encode(images, mask), mask, grid)
+        return self.mae.place(self.mae.encode(images, mask, num_hidden), mask, grid)
 
     def _difficulty(self, tokens: Tensor) -> Tensor:
         for block in self.loss_blocks:

@@ -30,6 +30,11 @@ def visible_indices(mask: Tensor, num_hidden: int | None = None) -> Tensor:
     return mask.to(torch.uint8).argsort(dim=1, stable=True)[:, : mask.shape[1] - num_hidden]
 
 
+def marked_indices(mask: Tensor, count: int | None = None) -> Tensor:
+    """Indices of the patches that are True, rising: bool (B, L) -> int64 (B, count); as `visible_indices`."""
+    return visible_indices(~mask, None if count is None else mask.shape[1] - count)
+
+
 class MaskedAutoencoder(nn.Module):
     """Encoder for visible patches plus a decoder that predicts the pixels of every patch.
 

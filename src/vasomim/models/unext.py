@@ -47,6 +47,23 @@ class ShiftBlock(nn.Module):
         return mixed
 
 
+def conv_norm(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
+    """A convolution and the BatchNorm behind it: (B, C, H, W) -> (B, C', H, W).
+
+    In evaluation mode BatchNorm is a factor and a shift a channel. They go into the few weights of the convolution, so
+    that the frozen segmentor passes over its large maps once less, forwards and backwards.
+    """
+    if not isinstance(norm, nn.BatchNorm2d) or norm.training:
+        normed: Tensor = norm(conv(x))
+        return normed
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert conv.bias is not None
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    bias = (conv.bias - norm.running_mean) * scale + norm.bias
+    return F.conv2d(x, conv.weight * scale[:, None, None, None], bias, padding=conv.padding)
+
+
 class ConvDown(nn.Module):
     """3x3 convolution, BatchNorm, 2x max-pooling, ReLU: (B, C, H, W) -> (B, C', H/2, W/2)."""
 
@@ -56,7 +73,7 @@ class ConvDown(nn.Module):
         self.norm = nn.BatchNorm2d(out_chans)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(F.max_pool2d(self.norm(self.conv(x)), 2))
+        return F.relu(F.max_pool2d(conv_norm(x, self.conv, self.norm), 2))
 
 
 class TokenDown(nn.Module):
@@ -83,7 +100,8 @@ class ConvUp(nn.Module):
         self.norm = nn.BatchNorm2d(out_chans) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(F.interpolate(self.norm(self.conv(x)), scale_factor=2, mode="bilinear", align_corners=False))
+        x = conv_norm(x, self.conv, self.norm)
+        return F.relu(F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False))
 
 
 class UNeXt(nn.Module):

@@ -6,13 +6,18 @@ Both take the best response over the scales, so that the order of `sigmas` canno
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from vasomim.ops.hessian import check_image, derivative_kernel, eigenvalues, hessian
+from vasomim.ops.hessian import check_image, derivative_kernel, eigenvalues, hessian, largest_curvature
 from vasomim.types import FloatImage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Filter = Literal["sato", "frangi"]
 
 DEFAULT_SIGMAS = (1.0, 2.0, 3.0, 4.0)
 
@@ -22,7 +27,7 @@ def _centred(image: npt.NDArray[Any], black_ridges: bool) -> FloatImage:
     check_image(image)
     values = image.astype(np.float64)
     centre = values.min() * 0.5 + values.max() * 0.5
-    return np.asarray((values - centre) if black_ridges else (centre - values), np.float32)
+    return np.ascontiguousarray((values - centre) if black_ridges else (centre - values), np.float32)
 
 
 def _checked(sigmas: Sequence[float]) -> tuple[float, ...]:
@@ -52,8 +57,9 @@ def sato(image: npt.NDArray[Any], sigmas: Sequence[float] = DEFAULT_SIGMAS, blac
     scales = _checked(sigmas)
     centred = _centred(image, black_ridges)
     best = np.zeros_like(centred)
+    room = (np.empty_like(centred), np.empty_like(centred), np.empty_like(centred))
     for sigma in scales:
-        np.maximum(best, eigenvalues(*hessian(centred, sigma))[0], out=best)
+        np.maximum(best, largest_curvature(*hessian(centred, sigma, out=room)), out=best)
     return best
 
 
@@ -102,19 +108,34 @@ def frangi(
     return best
 
 
+@overload
 def vesselness(
-    image: npt.NDArray[Any],
+    image: npt.NDArray[Any], sigmas: Sequence[float] = ..., method: Filter = ..., black_ridges: bool = ...
+) -> FloatImage: ...
+
+
+@overload
+def vesselness(
+    image: Tensor, sigmas: Sequence[float] = ..., method: Filter = ..., black_ridges: bool = ...
+) -> Tensor: ...
+
+
+def vesselness(
+    image: npt.NDArray[Any] | Tensor,
     sigmas: Sequence[float] = DEFAULT_SIGMAS,
-    method: Literal["sato", "frangi"] = "sato",
+    method: Filter = "sato",
     black_ridges: bool = True,
-) -> FloatImage:
-    """Ridge response of a frame: (H, W) of any number type -> (H, W) float32, >= 0.
+) -> FloatImage | Tensor:
+    """Ridge response of a frame, or of a batch of frames on their device, each for itself: float32, >= 0.
 
     Args:
-        image: (H, W), any number type and range.
+        image: array (H, W), or tensor (H, W), (B, H, W) or (B, 1, H, W); any number type and range.
         sigmas: standard deviations in pixels, in any order.
         method: `sato` answers in units of the image's intensities, `frangi` in [0, 1].
         black_ridges: look for dark ridges on bright ground, else for bright ones.
+
+    Returns:
+        As many dimensions as `image` has; of a tensor a tensor on its device.
 
     Raises:
         ValueError: if `method` is unknown, or as `sato` and `frangi` do.
@@ -122,7 +143,23 @@ def vesselness(
     filters = {"sato": sato, "frangi": frangi}
     if method not in filters:
         raise ValueError(f"method must be one of {sorted(filters)}, got {method!r}")
+    if _is_tensor(image):
+        return _of_tensor(image, _checked(sigmas), method, black_ridges)
     return filters[method](image, sigmas=sigmas, black_ridges=black_ridges)
+
+
+def _is_tensor(image: npt.NDArray[Any] | Tensor) -> TypeGuard[Tensor]:
+    """Asked without torch, which an array needs not load."""
+    return type(image).__module__.partition(".")[0] == "torch"
+
+
+def _of_tensor(frames: Tensor, scales: tuple[float, ...], method: Filter, black_ridges: bool) -> Tensor:
+    from vasomim.ops import ridge_tensors  # loads torch
+
+    ridge_tensors.check_frames(frames)
+    batch = frames.reshape(-1, *frames.shape[-2:])
+    ridge_filter = ridge_tensors.sato if method == "sato" else ridge_tensors.frangi
+    return ridge_filter(batch, scales, black_ridges=black_ridges).reshape(frames.shape)
 
 
 def sato_at(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vasomim.losses import reconstruction_loss
 from vasomim.models.mae import MaskedAutoencoder, visible_indices
+from vasomim.ops.masking import num_hidden
 from vasomim.ops.patches import grid_of
 from vasomim.ops.strategies import mask_and_throw
 from vasomim.tasks.reconstruction import (
@@ -66,7 +67,9 @@ class AMTTask(nn.Module):
     def forward(self, batch: Mapping[str, Tensor], progress: Progress) -> StepOutput:
         """One batch (`image` (B, 1, H, W) in [0, 1], `index`, `epoch`) -> mean squared error of the hidden patches."""
         hidden, thrown = self.draw_masks(batch, self.attention(batch["image"], progress), progress)
-        loss = self.loss(batch["image"], hidden, thrown)
+        count = hidden.shape[1]
+        masked, gone = (num_hidden(count, share) for share in (self.mask_ratio, self.mask_ratio + self.throw_ratio))
+        loss = self.loss(batch["image"], hidden, thrown, (gone, gone - masked))
         return StepOutput(loss, {"loss": loss.detach(), "reconstruction": loss.detach()})
 
     @torch.no_grad()
@@ -81,13 +84,18 @@ class AMTTask(nn.Module):
         noise = mask_noise(batch, progress, 2, weights.shape[1])[:, 0]
         return mask_and_throw(weights, self.mask_ratio, self.throw_ratio, noise)
 
-    def loss(self, images: Tensor, hidden: Tensor, thrown: Tensor) -> Tensor:
-        """Error of the hidden patches of (B, C, H, W) in [0, 1], thrown ones left out of encoder and decoder."""
+    def loss(
+        self, images: Tensor, hidden: Tensor, thrown: Tensor, counts: tuple[int, int] | tuple[None, None] = (None, None)
+    ) -> Tensor:
+        """Error of the hidden patches of (B, C, H, W) in [0, 1], thrown ones left out of encoder and decoder.
+
+        `counts` are those of unseen and of thrown patches; without them the device is asked, which waits for it.
+        """
         mae = self.mae
         targets = patch_targets(images, mae.input_norm, mae.patch_size, self.norm_pix_loss)
         grid = grid_of(images.shape[-2], images.shape[-1], mae.patch_size)
-        tokens = mae.place(mae.encode(images, hidden | thrown), hidden | thrown, grid)  # (B, 1 + L, E)
-        index = visible_indices(thrown)  # (B, K)
+        tokens = mae.place(mae.encode(images, hidden | thrown, counts[0]), hidden | thrown, grid)  # (B, 1 + L, E)
+        index = visible_indices(thrown, counts[1])  # (B, K)
         kept = tokens[:, 1:].gather(1, index[..., None].expand(-1, -1, tokens.shape[2]))
         predictions = mae.predict(torch.cat([tokens[:, :1], kept], dim=1))
         targets = targets.gather(1, index[..., None].expand(-1, -1, targets.shape[2]))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vasomim.losses import patch_errors
 from vasomim.models.crossmae import CrossMAE
-from vasomim.models.mae import visible_indices
+from vasomim.models.mae import marked_indices
 from vasomim.ops.masking import num_hidden
 from vasomim.ops.strategies import some_of
 from vasomim.tasks.reconstruction import (
@@ -54,22 +54,27 @@ class CrossMAETask(nn.Module):
         mask = uniform_mask(batch, progress, model.patch_size, self.mask_ratio)
         asked = self.draw_asked(batch, progress, mask)
         targets = patch_targets(images, model.input_norm, model.patch_size, self.norm_pix_loss)
-        index = visible_indices(~asked)[..., None].expand(-1, -1, targets.shape[2])
-        loss = patch_errors(model(images, mask, asked), targets.gather(1, index)).mean()
+        hidden, count = num_hidden(mask.shape[1], self.mask_ratio), self.num_asked(mask.shape[1])
+        index = marked_indices(asked, count)[..., None].expand(-1, -1, targets.shape[2])
+        loss = patch_errors(model(images, mask, asked, hidden, count), targets.gather(1, index)).mean()
         return StepOutput(loss, {"loss": loss.detach(), "reconstruction": loss.detach()})
 
     def draw_asked(self, batch: Mapping[str, Tensor], progress: Progress, mask: Tensor) -> Tensor:
         """The hidden patches to predict: bool (B, L) -> bool (B, L)."""
         count = num_patches(batch["image"], self.model.patch_size)
-        asked = min(max(round(self.predict_ratio * count), 1), num_hidden(count, self.mask_ratio))
-        return some_of(mask, asked, mask_noise(batch, progress, 3, count)[:, 2])
+        return some_of(mask, self.num_asked(count), mask_noise(batch, progress, 3, count)[:, 2])
+
+    def num_asked(self, count: int) -> int:
+        """How many of `count` patches are predicted."""
+        return min(max(round(self.predict_ratio * count), 1), num_hidden(count, self.mask_ratio))
 
     def reconstruct(self, images: Tensor, mask: Tensor) -> Reconstruction:
         """Decode all hidden patches of frames (B, C, H, W) in [0, 1]; visible ones are the frame's own."""
         model = self.model
         targets = patch_targets(images, model.input_norm, model.patch_size, self.norm_pix_loss)
-        index = visible_indices(~mask)[..., None].expand(-1, -1, targets.shape[2])
-        predictions = targets.scatter(1, index, model(images, mask, mask).float())
+        hidden = num_hidden(mask.shape[1], self.mask_ratio)
+        index = marked_indices(mask, hidden)[..., None].expand(-1, -1, targets.shape[2])
+        predictions = targets.scatter(1, index, model(images, mask, mask, hidden, hidden).float())
         return decode(images, mask, predictions, model.input_norm, model.patch_size, norm_pix_loss=self.norm_pix_loss)
 
     @torch.no_grad()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vasomim.losses import patch_errors, reconstruction_loss
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.ops.blur import gaussian_blur
+from vasomim.ops.masking import num_hidden
 from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, uniform_mask
 from vasomim.types import Progress, StepOutput
 
@@ -49,7 +50,7 @@ class DeblurringTask(nn.Module):
     def reconstruct(self, images: Tensor, mask: Tensor) -> Reconstruction:
         """Decode sharp frames (B, C, H, W) in [0, 1] from the visible patches of blurred ones."""
         mae = self.mae
-        predictions = mae(gaussian_blur(images, self.sigma), mask)
+        predictions = mae(gaussian_blur(images, self.sigma), mask, num_hidden(mask.shape[1], self.mask_ratio))
         return decode(images, mask, predictions, mae.input_norm, mae.patch_size, norm_pix_loss=self.norm_pix_loss)
 
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vasomim.losses import patch_errors, ranking_loss, reconstruction_loss
 from vasomim.models.hpm import HardPatchMiner
 from vasomim.models.mae import MaskedAutoencoder
-from vasomim.ops.masking import guided_fraction
+from vasomim.ops.masking import guided_fraction, num_hidden
 from vasomim.ops.strategies import hardest_mask
 from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, mask_noise, patch_map, patch_targets
 from vasomim.tasks.teacher import Teacher, warm_momentum
@@ -69,7 +69,7 @@ class HPMTask(nn.Module):
         if self.training:
             self.teacher.follow(self.miner, warm_momentum(progress, self.momentum), progress)
         mask = self.draw_mask(batch, self.difficulty(images), progress)
-        predictions, expected = self.miner(images, mask)
+        predictions, expected = self.miner(images, mask, num_hidden(mask.shape[1], self.mask_ratio))
         targets = patch_targets(images, mae.input_norm, mae.patch_size, self.norm_pix_loss)
         terms = {
             "reconstruction": reconstruction_loss(predictions, targets, mask),
@@ -93,7 +93,8 @@ class HPMTask(nn.Module):
     def reconstruct(self, images: Tensor, mask: Tensor) -> Reconstruction:
         """Decode frames (B, C, H, W) in [0, 1] from the patches that `mask` (B, L) leaves visible."""
         mae = self.model
-        return decode(images, mask, mae(images, mask), mae.input_norm, mae.patch_size, norm_pix_loss=self.norm_pix_loss)
+        predictions = mae(images, mask, num_hidden(mask.shape[1], self.mask_ratio))
+        return decode(images, mask, predictions, mae.input_norm, mae.patch_size, norm_pix_loss=self.norm_pix_loss)
 
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:
         """Difficulty in the eyes of the teacher, hidden patches and decoded frames, as in training."""

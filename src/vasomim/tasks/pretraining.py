@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vasomim.losses import consistency_loss, reconstruction_loss
 from vasomim.models.mae import MaskedAutoencoder
-from vasomim.ops.masking import guided_fraction, guided_mask
+from vasomim.ops.masking import guided_fraction, guided_mask, num_hidden
 from vasomim.tasks.frozen import FrozenSegmentor
 from vasomim.tasks.prototypes import cross_image_term
 from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, mask_noise, num_patches
@@ -124,7 +124,8 @@ class PretrainingTask(nn.Module):
     def reconstruct(self, images: Tensor, mask: Tensor) -> Reconstruction:
         """Decode frames (B, C, H, W) in [0, 1] from the patches that `mask` (B, L) leaves visible."""
         mae = self.mae
-        return decode(images, mask, mae(images, mask), mae.input_norm, mae.patch_size, norm_pix_loss=self.norm_pix_loss)
+        predictions = mae(images, mask, num_hidden(mask.shape[1], self.plan.mask_ratio))
+        return decode(images, mask, predictions, mae.input_norm, mae.patch_size, norm_pix_loss=self.norm_pix_loss)
 
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:
         """Guidance, hidden patches and decoded frames of a batch, as in training."""

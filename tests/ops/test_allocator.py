@@ -7,7 +7,7 @@ import platform
 
 import pytest
 
-from vasomim.engine.allocator import keep_freed_memory
+from vasomim.ops.allocator import keep_freed_memory
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")

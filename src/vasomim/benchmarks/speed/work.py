@@ -1,0 +1,40 @@
+"""Operations of networks and filters, counted."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_flops(module: nn.Module, call: Callable[[nn.Module], Tensor], *, backward: bool = False) -> float:
+    """Floating-point operations of calling a module, on a copy without memory.
+
+    Args:
+        module: any.
+        call: calls it with inputs on the device `meta`.
+        backward: count the backward pass of what it returns, a scalar, too.
+    """
+    there = copy.deepcopy(module).to("meta")
+    # Attention as matrix products: the counter does not know the CPU's kernel for it. Backward, it then counts twice
+    # the forward pass and not the scores that a kernel may compute again.
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        out = call(there)
+        if backward:
+            out.backward()  # type: ignore[no-untyped-call]
+    return float(counter.get_total_flops())
+
+
+def hessian_flops(pixels: int, sigma: float, truncate: float = 6.0) -> float:
+    """Of three second derivatives by separable kernels: six passes."""
+    taps = 2 * math.ceil(truncate * sigma) + 1
+    return 6 * 2 * taps * pixels
+
+
+def steering_flops(pixels: int, steps: int, orientations: int = 8) -> float:
+    """Of `vasomim.ops.oriented.along_ridges`: steer, then add up along the line."""
+    return orientations * (5 + 2 * steps + 1) * pixels
