@@ -207,7 +207,13 @@ def update_readme(path: Path) -> None:
     before, rest = path.read_text().split(MARKS[0])
     _, after = rest.split(MARKS[1])
     rows = grid_rows()
-    body = f"\n{README_WEIGHTS}{weights()}\n{README_EXTRACTION}{extraction()}\n{MAIN_TEXT}\n{summary_table(rows, compared(rows))}\n"
+    parts = [
+        README_WEIGHTS + weights(),
+        README_EXTRACTION + extraction(),
+        MAIN_TEXT,
+        summary_table(rows, compared(rows)),
+    ]
+    body = "".join(f"\n{part}" for part in parts) + "\n"
     path.write_text(before + MARKS[0] + body + MARKS[1] + after)
 
 
