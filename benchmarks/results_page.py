@@ -186,8 +186,8 @@ README_EXTRACTION = """Vessels extracted without labels at run time, against exp
 README_WEIGHTS = """The weights of the package on frames they never saw (`results/weights/`, docs/weights.md):
 
 """
-WEIGHTS = """`python benchmarks/release.py measure NAME`. `full-tree` is the second output of `default`. No frame of XCAD
-and DCA1, and none of ARCADE's val, was trained on or chosen by. XCAD and DCA1 draw whole trees, ARCADE main vessels.
+WEIGHTS = """`python benchmarks/release.py measure NAME`. `full-tree` is the second output of `default`. No frame of
+XCAD and DCA1, and none of ARCADE's val, was trained on or chosen by. XCAD and DCA1 draw whole trees, ARCADE main vessels.
 
 """
 PAPERS = """
