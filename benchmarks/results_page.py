@@ -187,7 +187,8 @@ README_WEIGHTS = """The weights of the package on frames they never saw (`result
 
 """
 WEIGHTS = """`python benchmarks/release.py measure NAME`. `full-tree` is the second output of `default`. No frame of
-XCAD and DCA1, and none of ARCADE's val, was trained on or chosen by. XCAD and DCA1 draw whole trees, ARCADE main vessels.
+XCAD and DCA1, and none of ARCADE's val, was trained on or chosen by. XCAD and DCA1 draw whole trees, ARCADE main
+vessels.
 
 """
 PAPERS = """
