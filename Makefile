@@ -1,5 +1,6 @@
 # make demo   the whole chain on synthetic angiograms; open demo/report.html
 # make test   the test suite
+# make predict IN=frame.png   the vessels of frames, DICOM files or folders of them, into predictions/
 # make lint   style, types and the direction of imports
 #
 # Each sets up .venv first, once. Another interpreter: make test PYTHON=python3.12
@@ -19,10 +20,13 @@ endif
 endif
 
 .DEFAULT_GOAL := test
-.PHONY: demo test lint
+.PHONY: demo test lint predict
 
 demo: $(READY)
 	$(BIN)/vasomim demo --out demo
+
+predict: $(READY)
+	$(BIN)/vasomim predict $(IN) --out predictions
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

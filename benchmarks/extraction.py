@@ -2,9 +2,10 @@
 
     python benchmarks/extraction.py [--data $VASOMIM_DATA] [--out results/extraction.json]
 
-ARCADE: all of syntax/val. XCAD and DCA1: every other frame of train (2nd, 4th, ... by name); the rest is what settings
-were chosen on (benchmarks/fit_extraction.py). Scores are means of per-image values at native size; `ms` is the median
-processor time of a frame of that source in one thread, which other load disturbs less than the clock.
+ARCADE: all of syntax/val. XCAD and DCA1: every other frame of train (2nd, 4th, ... by name), as when settings were
+chosen on the rest; now none is (benchmarks/fit_extraction.py). Scores are means of per-image values at native size;
+`ms` is the median processor time of a frame of that source in one thread, which other load disturbs less than the
+clock.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
-"""What a step of each pre-training method costs, relative to plain MAE: laptop recipes, random frames, one thread.
+"""What a step costs: of each pre-training method relative to plain MAE, of each segmenter relative to the ViT's.
 
     python benchmarks/method_cost.py [--rounds 3] > results/method_cost.json
+    python benchmarks/method_cost.py --what finetune > results/finetune_cost.json
+
+Laptop recipes, random frames, one thread.
 
 The methods take turns, so that other load on the machine meets all alike. Times are processor time of one optimiser
 step (forward, backward, AdamW) on a batch that is already there; cropping further views is not counted. One JSON
@@ -19,10 +22,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
-from vasomim.build import build_pretraining, build_trainer, build_views
+from vasomim.build import build_finetuning, build_pretraining, build_trainer, build_views
 from vasomim.build.running import Length
-from vasomim.config import PretrainConfig, load_config
+from vasomim.config import FinetuneConfig, PretrainConfig, load_config
 from vasomim.engine.runs import git_commit
 from vasomim.models.registry import create_model
 from vasomim.models.weights import save_pretrained
@@ -40,6 +44,7 @@ RECIPES = {
     "mocov3": "MoCo v3",
     "dino": "DINO",
 }
+SEGMENTERS = ("finetune", "unet_half", "unet")
 MIDWAY = Progress(step=1200, total_steps=2400, epoch=5, total_epochs=10, seed=0)
 
 
@@ -62,8 +67,24 @@ def stepper(recipe: str, segmentor: Path) -> Callable[[], float]:
     config = load_config(PretrainConfig, Path(f"{recipe}_laptop"), overrides)
     task = build_pretraining(config, (0.5, 0.2))
     task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return step_of(task, config, make_batch(config))
+
+
+def segmenter_stepper(recipe: str) -> Callable[[], float]:
+    """As `stepper`, of a fine-tuning from random weights."""
+    config = load_config(FinetuneConfig, Path(f"{recipe}_laptop"))
+    task = build_finetuning(config, (0.5, 0.2))
+    task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    size, count = config.img_size, config.optim.batch_size
+    batch = {"image": torch.rand(count, 1, size, size), "mask": (torch.rand(count, size, size) < 0.05).float()}
+    return step_of(task, config, {**batch, "index": torch.arange(count), "epoch": torch.zeros(count).long()})
+
+
+def step_of(
+    task: nn.Module, config: PretrainConfig | FinetuneConfig, batch: dict[str, torch.Tensor]
+) -> Callable[[], float]:
+    """A function that takes one step and says how much processor time it took."""
     optimizer, _ = build_trainer(task, config.optim, Length(config.optim.steps or 1, 240.0))
-    batch = make_batch(config)
 
     def step() -> float:
         start = time.process_time()
@@ -75,13 +96,20 @@ def stepper(recipe: str, segmentor: Path) -> Callable[[], float]:
     return step
 
 
-def measure(rounds: int) -> dict[str, object]:
-    """Median seconds of a step of each method, and relative to MAE, after one step to warm up."""
+def steppers(what: str) -> dict[str, Callable[[], float]]:
+    """What takes turns, by recipe; the first is what the others are measured by."""
+    if what == "finetune":
+        return {recipe: segmenter_stepper(recipe) for recipe in SEGMENTERS}
     with tempfile.TemporaryDirectory() as folder:
         guide = Path(folder) / "segmentor"
         save_pretrained(guide, create_model("unext_s"), {"kind": "segmentor", "model": "unext_s", "kwargs": {}}, "")
-        steps = {recipe: stepper(recipe, guide) for recipe in RECIPES}
-    seconds: dict[str, list[float]] = {recipe: [] for recipe in RECIPES}
+        return {recipe: stepper(recipe, guide) for recipe in RECIPES}
+
+
+def measure(what: str, rounds: int) -> dict[str, object]:
+    """Median seconds of a step of each recipe, and relative to the first one's, after one step to warm up."""
+    steps = steppers(what)
+    seconds: dict[str, list[float]] = {recipe: [] for recipe in steps}
     for number in range(rounds + 1):
         for recipe, step in steps.items():
             taken = step()
@@ -89,7 +117,7 @@ def measure(rounds: int) -> dict[str, object]:
     medians = {recipe: float(np.median(values)) for recipe, values in seconds.items()}
     return {
         "seconds": {recipe: round(value, 3) for recipe, value in medians.items()},
-        "relative": {recipe: round(value / medians["mae"], 2) for recipe, value in medians.items()},
+        "relative": {recipe: round(value / medians[next(iter(steps))], 2) for recipe, value in medians.items()},
     }
 
 
@@ -97,16 +125,18 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--what", choices=("pretrain", "finetune"), default="pretrain")
+    arguments = parser.parse_args()
+    rounds, what = arguments.rounds, arguments.what
     torch.set_num_threads(1)
     torch.manual_seed(0)
     facts = {
-        "command": f"python benchmarks/method_cost.py --rounds {rounds}",
+        "command": f"python benchmarks/method_cost.py --what {what} --rounds {rounds}",
         "git": git_commit(),
         "torch": torch.__version__,
         "cpu": platform.processor() or platform.machine(),
     }
-    print(json.dumps({**facts, **measure(rounds)}, indent=2))
+    print(json.dumps({**facts, **measure(what, rounds)}, indent=2))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from vasomim.stats import bootstrap_ci, paired_test
+from vasomim.stats import bootstrap_ci, crossed_bootstrap_ci, holm, paired_test
 
 samples = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 
@@ -186,3 +186,52 @@ def test_paired_test__bad_input() -> None:
         paired_test([0.1, 0.2], [0.1])
     with pytest.raises(ValueError, match="finite"):
         paired_test([np.inf], [0.1])
+
+
+def test_crossed_bootstrap_ci__one_seed_is_the_interval_over_frames() -> None:
+    values = np.random.default_rng(0).normal(0.7, 0.1, 200)
+    crossed = crossed_bootstrap_ci(values[None], n=8000)
+    assert crossed == pytest.approx(bootstrap_ci(values, n=8000), abs=0.002)
+    assert crossed_bootstrap_ci(np.full((3, 5), 0.4)) == (0.4, 0.4)
+
+
+def test_crossed_bootstrap_ci__seeds_that_disagree_widen_it() -> None:
+    frames = np.random.default_rng(1).normal(0, 0.1, 100)
+    alike, apart = np.stack([frames] * 3), np.stack([frames - 0.2, frames, frames + 0.2])
+    width = [np.ptp(crossed_bootstrap_ci(table)) for table in (alike, apart)]
+    assert width[1] > 4 * width[0]
+    pooled = np.ptp(bootstrap_ci(apart.ravel()))
+    assert width[1] > 3 * pooled, "values of one seed are no independent samples"
+
+
+def test_crossed_bootstrap_ci__covers_the_mean_of_crossed_effects() -> None:
+    rng, hits = np.random.default_rng(2), 0
+    for trial in range(200):
+        table = rng.normal(0, 0.05, (10, 1)) + rng.normal(0, 0.1, (1, 60)) + rng.normal(0, 0.1, (10, 60))
+        low, high = crossed_bootstrap_ci(table, n=400, seed=trial)
+        hits += low <= 0 <= high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_crossed_bootstrap_ci__groups_are_drawn_whole_and_bad_input_is_refused() -> None:
+    table = np.repeat(np.random.default_rng(3).normal(0, 1, (2, 10)), 20, axis=1)
+    groups = np.repeat(np.arange(10), 20).tolist()
+    assert np.ptp(crossed_bootstrap_ci(table, groups=groups)) > 2 * np.ptp(crossed_bootstrap_ci(table))
+    for bad in ([0.1, 0.2], [[0.1, np.nan]], np.empty((2, 0))):
+        with pytest.raises(ValueError, match="every seed and frame"):
+            crossed_bootstrap_ci(bad)
+    with pytest.raises(ValueError, match="one group a frame"):
+        crossed_bootstrap_ci(table, groups=[1, 2])
+
+
+def test_holm__by_hand_and_never_below_the_given() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        holm([1.2])
+
+
+def test_holm__bounds_the_chance_of_any_false_finding() -> None:
+    rng = np.random.default_rng(4)
+    assert np.mean([min(holm(rng.random(8))) <= 0.05 for _ in range(2000)]) <= 0.065

@@ -53,6 +53,64 @@ def bootstrap_ci(
     return float(np.clip(low, numbers.min(), numbers.max())), float(np.clip(high, numbers.min(), numbers.max()))
 
 
+def crossed_bootstrap_ci(
+    values: Any,
+    n: int = 2000,
+    seed: int = 0,
+    *,
+    level: float = 0.95,
+    groups: Sequence[Hashable] | None = None,
+) -> tuple[float, float]:
+    """Percentile interval of the mean of a table of seeds x frames, both drawn anew: (low, high).
+
+    Every seed meets every frame, so rows and columns are resampled independently of each other (the pigeonhole
+    bootstrap, Owen 2007); resampling single values would take the S values of a frame for S frames. One seed gives an
+    interval over frames alone. With S seeds their part of the variance comes out too small by about (S - 1) / S.
+
+    Args:
+        values: (S, N) finite numbers, a row a seed, a column a frame.
+        n: Resamples.
+        seed: Of the resamples.
+        level: Probability mass inside the interval.
+        groups: One label a frame, such as the patient: whole groups are resampled.
+
+    Raises:
+        ValueError: Values are not a finite table with at least one value, or see `bootstrap_ci`.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or not table.size or not np.isfinite(table).all():
+        raise ValueError(f"need a finite value for every seed and frame, shape (S, N), got shape {table.shape}")
+    if n < 1 or not 0 < level < 1:
+        raise ValueError(f"need n >= 1 and 0 < level < 1, got n={n} and level={level}")
+    sums, counts = _clustered_columns(table, groups)
+    rng = np.random.default_rng(seed)
+    seeds, clusters = sums.shape
+    # The same draws for every table of one shape: intervals of two methods then differ by the methods alone.
+    rows = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=n)
+    columns = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=n)
+    means = np.einsum("bs,sc,bc->b", rows, sums, columns, optimize=True) / (seeds * (columns @ counts))
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(np.clip(low, table.min(), table.max())), float(np.clip(high, table.min(), table.max()))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values of a family of tests, corrected for their number (Holm 1979): the chance of any false one stays bounded.
+
+    The k-th smallest of m is multiplied by m - k + 1, never falls below a smaller one, and ends at 1.
+
+    Raises:
+        ValueError: A value lies outside of [0, 1].
+    """
+    given = np.asarray(p_values, dtype=np.float64)
+    if not ((given >= 0) & (given <= 1)).all():
+        raise ValueError("p values must lie in [0, 1]")
+    order = np.argsort(given, kind="stable")
+    stepped = np.maximum.accumulate(given[order] * np.arange(given.size, 0, -1)) if given.size else given
+    corrected = np.empty_like(given)
+    corrected[order] = np.minimum(stepped, 1.0)
+    return [float(value) for value in corrected]
+
+
 @dataclass(frozen=True, slots=True)
 class PairedResult:
     """Does `a` differ from `b` on the same frames?"""
@@ -137,6 +195,18 @@ def _clusters(values: FloatArray, groups: Sequence[Hashable] | None) -> tuple[Fl
     counts = np.bincount(index).astype(np.float64)
     ranked = np.lexsort((counts, sums))
     return sums[ranked], counts[ranked]
+
+
+def _clustered_columns(table: FloatArray, groups: Sequence[Hashable] | None) -> tuple[FloatArray, FloatArray]:
+    """Sums of the columns of each group, (S, G), and the number of columns in it, (G,)."""
+    if groups is None:
+        return table, np.ones(table.shape[1])
+    if len(groups) != table.shape[1]:
+        raise ValueError(f"{table.shape[1]} frames but {len(groups)} groups; give one group a frame")
+    position: dict[Hashable, int] = {}
+    index = np.array([position.setdefault(group, len(position)) for group in groups], dtype=np.intp)
+    member = (index[:, None] == np.arange(len(position))).astype(np.float64)
+    return table @ member, member.sum(0)
 
 
 def _resampled_means(sums: FloatArray, counts: FloatArray, n: int, rng: np.random.Generator) -> FloatArray:

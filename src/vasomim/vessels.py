@@ -30,7 +30,7 @@ Terms = tuple[list[FloatImage], BoolImage]
 """See `anatomy_terms`."""
 
 # Part of the key of cached masks: raise it whenever a method's output changes.
-METHOD_VERSION = 4
+METHOD_VERSION = 5
 
 # The published recipe.
 REFERENCE_SIGMAS = (1.0, 2.0, 3.0, 4.0)
@@ -68,11 +68,11 @@ class AnatomySettings:
 
 # Fitted to labels by benchmarks/fit_extraction.py; docs/extraction.md says on which frames and what was set after it.
 SETTINGS = AnatomySettings(
-    weights=(1.51, 1.03, 1.62, 0.86, 3.42, -9.30, -11.11, 0.84),
-    threshold=-7.29,
-    blend=0.15,
+    weights=(2.35, 0.53, 1.08, 0.98, 3.04, -9.26, -13.93, 2.37),
+    threshold=-12.19,
+    blend=0.5,
     quantile=0.945,
-    min_share=0.1,
+    min_share=0.06,
 )
 
 

@@ -115,15 +115,32 @@ def test_evaluate__weights_at_native_size(labelled: Path, darkness: Darkness, ru
     assert 0 <= card["calibration"]["ece"] < 0.1
 
 
+def grey_frame(labelled: Path, k: int) -> np.ndarray:
+    picture = cv2.imread(str(labelled / "images" / f"{k}.png"), cv2.IMREAD_GRAYSCALE)
+    return np.asarray(picture, np.float32) / 255
+
+
 def test_evaluate__size_resizes_frames_and_labels_by_area(labelled: Path, darkness: Darkness, run: Run) -> None:
-    card = run(labelled, weights="run", size=40)
+    card = run(labelled, weights="run", size=48)  # what these weights are made for
+    dice = [
+        metrics.dice(resize_area(grey_frame(labelled, k), 48) <= 0.5, resize_mask(vessels(k), 48)) for k in range(5)
+    ]
+    assert set(darkness.seen) == {(5, 1, 48, 48)}
+    assert card["metrics"]["dice"]["mean"] == pytest.approx(np.mean(dice))
+    assert card["protocol"]["size"] == 48
+    assert "averaged_to" not in card["protocol"]["inference"]
+
+
+def test_evaluate__weights_for_another_size_see_native_frames(labelled: Path, darkness: Darkness, run: Run) -> None:
+    card = run(labelled, weights="run", size=32)
+    assert set(darkness.seen) == {(5, 1, 48, 48)}
     dice = []
     for k in range(5):
-        image = cv2.imread(str(labelled / "images" / f"{k}.png"), cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
-        dice.append(metrics.dice(resize_area(image, 40) <= 0.5, resize_mask(vessels(k), 40)))
-    assert set(darkness.seen) == {(5, 1, 40, 40)}
-    assert card["metrics"]["dice"]["mean"] == pytest.approx(np.mean(dice))
-    assert card["protocol"]["size"] == 40
+        found = 1 / (1 + np.exp(-20 * (0.5 - resize_area(grey_frame(labelled, k), 48))))
+        native = cv2.resize(found.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+        dice.append(metrics.dice(resize_area(native, 32) >= 0.5, resize_mask(vessels(k), 32)))
+    assert card["metrics"]["dice"]["mean"] == pytest.approx(np.mean(dice), abs=1e-6)
+    assert card["protocol"]["inference"]["averaged_to"] == 32
 
 
 def test_evaluate__size_with_masks_of_native_or_of_that_size(labelled: Path, predicted: Path, run: Run) -> None:

@@ -92,7 +92,6 @@ def test_predict__a_broken_frame_is_one_line_and_exit_code_1(
 def test_predict__misuse_is_named_before_anything_is_written(frames: Path, weights: str, tmp_path: Path) -> None:
     wrong = [
         (PredictConfig(out=tmp_path / "out", weights=weights), "no input"),
-        (settings(frames, None), "--weights"),
         (settings(tmp_path / "none", weights), "no such file"),
         (settings(frames, str(tmp_path / "none")), "no weights at"),
         (settings(frames, weights, threshold=1.5), "threshold"),

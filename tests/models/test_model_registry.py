@@ -23,7 +23,7 @@ _VITS = [
 
 def test_list_models__every_public_name_is_there():
     expected = [*_VITS, *(f"mae_{v}" for v in _VITS), *(f"{v}_unet" for v in _VITS)]
-    expected += ["unet_plain", "unet_test", "unext_s", "unext_test"]
+    expected += ["unet_half", "unet_plain", "unet_test", "unext_s", "unext_test"]
     assert list_models() == sorted(expected)
     assert list_models("mae_*") == sorted(f"mae_{v}" for v in _VITS)
     assert list_models("nothing*") == []

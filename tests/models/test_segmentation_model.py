@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from vasomim.errors import MisuseError
 from vasomim.models.norm import InputNorm
 from vasomim.models.registry import create_model
 from vasomim.models.segmentation import SegmentationModel, tap_indices
@@ -102,3 +103,34 @@ def test_segmentation_model__learns_a_thin_vessel():
         loss.backward()
         optimizer.step()
     assert loss < 0.08  # 0.23 is the entropy of never looking at the image
+
+
+@pytest.mark.parametrize("size", [(64, 64), (100, 132), (65, 31), (5, 6)])
+def test_strided__output_has_the_size_of_the_image(size):
+    assert _model(stride=2, num_classes=2)(torch.rand(2, 1, *size)).shape == (2, 2, *size)
+
+
+def test_strided__the_encoder_sees_half_the_size():
+    model, seen = _model(stride=2), []
+    model.encoder.patch_embed.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0].shape))
+    model(torch.rand(1, 1, 64, 96))
+    assert seen == [(1, 1, 32, 48)]
+    assert model.encoder.pos_embed.shape[1] == 1 + (32 // 8) ** 2
+
+
+def test_strided__gradient_reaches_everything():
+    model = _model(stride=2, drop_path_rate=0.0).train()
+    model(torch.rand(2, 1, 64, 64)).square().sum().backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_strided__convolutions_see_what_shrinking_would_hide():
+    """Two frames with the same averages of 2 x 2 pixels are the same to the ViT, not to the stem."""
+    model, even, stripes = _model(stride=2), torch.full((1, 1, 64, 64), 0.5), torch.full((1, 1, 64, 64), 0.4)
+    stripes[..., ::2] = 0.6
+    assert (model(even) - model(stripes)).abs().max() > 1e-3
+
+
+def test_strided__refuses_other_strides():
+    with pytest.raises(MisuseError, match="stride must be 1 or 2, got 4"):
+        _model(stride=4)

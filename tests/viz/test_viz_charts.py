@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vasomim.viz.charts import line_chart, linear_ticks, log_ticks, tick_labels
+from vasomim.viz.axes import linear_ticks, log_ticks, tick_labels
+from vasomim.viz.charts import line_chart
 
 
 def texts(svg: str) -> list[str]:

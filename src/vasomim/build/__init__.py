@@ -11,7 +11,7 @@ from vasomim.build.running import (
     build_settings,
     build_trainer,
 )
-from vasomim.build.segmentation import build_finetuning, build_loss, build_segmentor
+from vasomim.build.segmentation import build_finetuning, build_loss, build_segmentor, model_arguments
 
 __all__ = [
     "Length",
@@ -29,6 +29,7 @@ __all__ = [
     "create_normalised",
     "load_segmentor",
     "mae_arguments",
+    "model_arguments",
     "needs_segmentor",
     "set_statistics",
 ]

@@ -15,6 +15,7 @@ from vasomim.config import PretrainConfig
 from vasomim.data.augment import JointCrop
 from vasomim.errors import MisuseError
 from vasomim.models.crossmae import CrossMAE
+from vasomim.models.grey_as_color import GreyAsColor
 from vasomim.models.hpm import HardPatchMiner
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.projection import ProjectedEncoder, PrototypeHead, norm_mlp
@@ -39,9 +40,11 @@ Statistics = tuple[float, float]
 
 def build_autoencoder(config: PretrainConfig, statistics: Statistics) -> MaskedAutoencoder:
     """Encoder and decoder of `config.model`."""
-    mae = create_normalised(config.model, statistics, **mae_arguments(config))
+    mae = create_normalised(config.model, statistics, in_chans=config.channels, **mae_arguments(config))
     if not isinstance(mae, MaskedAutoencoder):
         raise MisuseError(f"model={config.model} is no masked autoencoder; take one of the mae_* models")
+    if config.channels == 3:
+        mae.input_norm = GreyAsColor(*statistics)
     return mae
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from torch import Tensor
@@ -13,6 +13,7 @@ from vasomim.config import FinetuneConfig, SegmentorConfig
 from vasomim.errors import MisuseError
 from vasomim.losses import soft_cldice_loss, soft_dice_loss
 from vasomim.models.unet import PlainUNet
+from vasomim.tasks.partial import PartialLabelsTask
 from vasomim.tasks.segmentation import SegmentationLoss, SegmentationTask, halving_weights
 
 
@@ -33,16 +34,26 @@ def build_loss(*, dice: float, bce: float, cldice: float = 0.0, cldice_iteration
     return lambda logits, target: {name: weight * loss(logits, target) for name, (weight, loss) in active.items()}
 
 
-def build_finetuning(config: FinetuneConfig, statistics: tuple[float, float]) -> SegmentationTask:
-    """The segmentation task, from random weights."""
+def build_finetuning(
+    config: FinetuneConfig, statistics: tuple[float, float], labelled: Sequence[bool] = ()
+) -> SegmentationTask | PartialLabelsTask:
+    """The segmentation task, from random weights; `labelled` says so of each frame where a tree is learned, too."""
     arguments = {"drop_path_rate": config.drop_path_rate} if has_encoder(config) else {}
-    model = create_normalised(config.model, statistics, img_size=config.img_size, **arguments)
+    model = create_normalised(config.model, statistics, **model_arguments(config), **arguments)
     loss = build_loss(dice=config.dice_weight, bce=config.bce_weight, cldice=config.cldice_weight)
+    if config.tree.learn:
+        return PartialLabelsTask(model, loss, labelled)
     scales: tuple[float, ...] = ()
     if isinstance(model, PlainUNet):
         check_size(config, model)
         scales = halving_weights(len(model.heads))
     return SegmentationTask(model, loss, target="mask", scale_weights=scales)
+
+
+def model_arguments(config: FinetuneConfig) -> dict[str, int]:
+    """What makes the architecture, beside its name."""
+    strided = {"stride": config.stride} if config.stride > 1 else {}
+    return {"img_size": config.img_size, **strided, **({"num_classes": 2} if config.tree.learn else {})}
 
 
 def has_encoder(config: FinetuneConfig) -> bool:

@@ -15,6 +15,7 @@ from vasomim.config import (
     DemoConfig,
     DoctorConfig,
     EvaluateConfig,
+    ExportConfig,
     ExtractConfig,
     FinetuneConfig,
     InfoConfig,
@@ -59,6 +60,7 @@ VERBS: dict[str, Verb] = {
     "finetune": Verb(FinetuneConfig, "vasomim.commands.finetune", "fine-tune for segmentation with few labels"),
     "evaluate": Verb(EvaluateConfig, "vasomim.commands.evaluate", "measure a segmenter or its masks against labels"),
     "predict": Verb(PredictConfig, "vasomim.commands.predict", "segment vessels in files or folders"),
+    "export": Verb(ExportConfig, "vasomim.commands.export", "write a segmenter for ONNX Runtime or OpenVINO"),
     "datasets": Verb(DatasetsConfig, "vasomim.commands.datasets", "list, fetch and verify public data sets", False),
     "inspect": Verb(InspectConfig, "vasomim.commands.inspect", "say what weight files are; convert them for others"),
     "benchmark speed": Verb(

@@ -65,6 +65,12 @@ def without_places(settings: Settings) -> Settings:
             changes[item.name] = Path(value.name)
         elif item.name in ("inputs", "val"):
             changes[item.name] = tuple(Path(path.name) for path in value)
+        elif item.name == "tree":
+            changes[item.name] = dataclasses.replace(
+                value,
+                unlabelled=tuple(Path(path.name) for path in value.unlabelled),
+                drawn=tuple(Path(path.name) for path in value.drawn),
+            )
         elif item.name == "init" and isinstance(value, str):
             changes[item.name] = Path(value).name
     return dataclasses.replace(settings, **changes)

@@ -24,6 +24,7 @@ from vasomim.engine.evaluation_page import NAMES, number_text
 from vasomim.engine.evaluation_source import EvaluationSource, LabelledFrame, Map, stored_masks
 from vasomim.engine.runs import versions
 from vasomim.errors import MisuseError
+from vasomim.ops.resize import resize_area
 
 if TYPE_CHECKING:
     from vasomim.inference.predictor import Predictor
@@ -110,24 +111,37 @@ def open_weights(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
     source = EvaluationSource(dataset, model_maps(predictor, config.size), config.size, config.batch_size)
     protocol = {
         "weights": {"name": predictor.name, "fingerprint": predictor.fingerprint()},
-        "inference": predictor.settings() if config.size is None else {"mode": "whole frame", "size": config.size},
+        "inference": how_used(predictor, config.size),
         "threshold": predictor.threshold,
     }
     return Opened(source, predictor.threshold, protocol)
 
 
+def is_own_size(predictor: Predictor, size: int) -> bool:
+    """Whether the weights are made for whole frames of that size."""
+    return predictor.mode == "resize" and predictor.size == size
+
+
+def how_used(predictor: Predictor, size: int | None) -> dict[str, Any]:
+    """How `model_maps` uses the weights, for the protocol."""
+    if size is None or is_own_size(predictor, size):
+        return predictor.settings()
+    return {**predictor.settings(), "averaged_to": size}
+
+
 def model_maps(predictor: Predictor, size: int | None) -> Callable[[Sequence[LabelledFrame]], Sequence[Map]]:
-    """Probabilities as the weights are made to be used, or of whole frames already at the asked size."""
-    from torch import from_numpy
+    """Probabilities as the weights are made to be used: of whole frames at the asked size where that is their own.
 
-    if size is None:
-        return lambda frames: [found.probability for found in predictor.predict_batch([f.image for f in frames])]
+    Weights for another size see native frames, and what they find is averaged over area, as the labels are.
+    """
+    if size is not None and is_own_size(predictor, size):
+        return lambda frames: list(predictor.probability_at(np.stack([frame.image for frame in frames])[:, None]))
 
-    def at_size(frames: Sequence[LabelledFrame]) -> Sequence[Map]:
-        images = np.stack([frame.image for frame in frames])[:, None]
-        return list(predictor.probability_at(from_numpy(images)).numpy())
+    def native(frames: Sequence[LabelledFrame]) -> Sequence[Map]:
+        maps = predictor.probabilities([frame.native for frame in frames])
+        return maps if size is None else [resize_area(value, size) for value in maps]
 
-    return at_size
+    return native
 
 
 def check_out(out: Path | None, protocol: Mapping[str, Any]) -> None:

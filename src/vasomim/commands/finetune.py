@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
 from vasomim import metrics
-from vasomim.build import build_finetuning
+from vasomim.build import build_finetuning, model_arguments
 from vasomim.commands.console import print_result, say, warn
 from vasomim.commands.training import (
     device_of,
     export_model,
+    extracted,
     fingerprint,
     open_run,
     rasteriser_of,
@@ -23,20 +24,25 @@ from vasomim.commands.training import (
 )
 from vasomim.config import FinetuneConfig, idle_in_finetuning
 from vasomim.data.open import open_frames, open_labelled
+from vasomim.data.partial import PartlyLabelled, partly_labelled
 from vasomim.data.samples import FrameDataset, subset, vessels_as_labels
 from vasomim.data.sibling_vessels import open_vessels
 from vasomim.data.splits import label_subset, split_holdout
 from vasomim.data.statistics import pixel_statistics
+from vasomim.engine.calibration import Calibration, calibrate
+from vasomim.engine.fabric import Fabric
+from vasomim.engine.processes import first_alone
 from vasomim.engine.report import write_report
 from vasomim.engine.runs import RunFolder
 from vasomim.errors import MisuseError
 from vasomim.inference.predictor import Predictor
 from vasomim.models.weights import is_ours, load_weights, read_config
-from vasomim.types import Progress
+from vasomim.types import BoolImage, FloatImage, Progress
 from vasomim.viz.images import contact_sheet, error_map, overlay, to_rgb
 from vasomim.viz.pages import html_figure
 
 VALIDATION_FRAMES = 50
+CALIBRATION_FRAMES = 200
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,10 @@ class LabelledData:
     train: FrameDataset
     val: FrameDataset
     statistics: tuple[float, float]
+    labels: int
+    """Labelled frames in `train`."""
+    labelled: tuple[bool, ...] = ()
+    """Of each frame of `train`, whether its mask is a label, where others are in it."""
 
 
 def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
@@ -54,8 +64,8 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
         warn(line)
     torch.manual_seed(config.run.seed)
     with open_run(config, "finetune") as (fabric, folder):
-        data = open_data(config, folder)
-        task = build_finetuning(config, data.statistics)
+        data = open_data(config, fabric, folder)
+        task = build_finetuning(config, data.statistics, data.labelled)
         start_from(task.model, config, folder)
 
         def validate(module: nn.Module, progress: Progress) -> Mapping[str, float]:  # noqa: ARG001
@@ -65,15 +75,17 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
         if not folder.writes:
             return 0
         final = validate(task, Progress(result.step, result.step, 0, 1)) if len(data.val) else {}
-        export_model(folder, task.model, {**facts(config), "held_out": dict(final)}, config)
-        write_report(
-            folder.path, "Fine-tuning", [("Frames not trained on", sheet(predictor(task.model, config), data.val))]
-        )
-    print_result({"out": str(config.out), "step": result.step, "labels": len(data.train), **final}, json=json)
+        # On frames of --val nothing may be chosen.
+        chosen = Calibration() if config.val or not len(data.val) else fit(predictor(task.model, config), data.val)
+        described = facts(config, chosen)
+        export_model(folder, task.model, {**described, "held_out": dict(final)}, config)
+        shown = sheet(predictor(task.model, config, chosen), data.val)
+        write_report(folder.path, "Fine-tuning", [("Frames not trained on", shown)])
+    print_result({"out": str(config.out), "step": result.step, "labels": data.labels, **final}, json=json)
     return 0
 
 
-def open_data(config: FinetuneConfig, folder: RunFolder) -> LabelledData:
+def open_data(config: FinetuneConfig, fabric: Fabric, folder: RunFolder) -> LabelledData:
     """Set validation frames aside (identical frames and patients together), then take the asked share of labels."""
     labelled = open_masks(config)
     if config.val:
@@ -85,7 +97,25 @@ def open_data(config: FinetuneConfig, folder: RunFolder) -> LabelledData:
     if not len(chosen):
         raise MisuseError(f"no labelled frame is left to train on: {len(labelled)} in all, {len(val)} set aside")
     folder.note(data=fingerprint(chosen), labels=[record.id for record in chosen.records])
-    return LabelledData(chosen, val, pretrained_statistics(config.init) or pixel_statistics(chosen))
+    statistics = pretrained_statistics(config.init) or pixel_statistics(chosen)
+    if not config.tree.learn:
+        return LabelledData(chosen, val, statistics, len(chosen))
+    with first_alone(fabric):
+        joined = join_trees(chosen, config, folder)
+    folder.note(trees=fingerprint(joined.frames))
+    return LabelledData(joined.frames, val, statistics, len(chosen), joined.labelled)
+
+
+def join_trees(labelled: FrameDataset, config: FinetuneConfig, folder: RunFolder) -> PartlyLabelled:
+    """Labelled frames together with those that show what a whole tree is."""
+
+    def with_tree(frames: FrameDataset, name: str) -> FrameDataset:
+        return with_anatomy(frames, extracted(frames, config.out / "vessels" / name, extract=folder.writes))
+
+    tree = config.tree
+    unlabelled = [with_tree(open_frames(tree.unlabelled), "unlabelled")] if tree.unlabelled else []
+    drawn = [open_labelled(tree.drawn, rasteriser=config.rasteriser)] if tree.drawn else []
+    return partly_labelled(with_tree(labelled, "labelled"), unlabelled, drawn, tree.share)
 
 
 def open_masks(config: FinetuneConfig) -> FrameDataset:
@@ -113,23 +143,38 @@ def start_from(model: nn.Module, config: FinetuneConfig, folder: RunFolder) -> N
     say(table)
 
 
-def facts(config: FinetuneConfig) -> dict[str, object]:
+def facts(config: FinetuneConfig, calibration: Calibration) -> dict[str, object]:
     """What `load_pretrained` and the Predictor need to know of the exported model."""
+    outputs: list[dict[str, object]] = [{"name": "main", **asdict(calibration)}]
+    if config.tree.learn:
+        outputs.append({"name": "full-tree", "threshold": 0.5})
     return {
         "kind": "segmentation",
         "model": config.model,
-        "kwargs": {"img_size": config.img_size},
-        "inference": {"mode": config.inference, "size": config.img_size},
-        "threshold": 0.5,
+        "kwargs": model_arguments(config),
+        "outputs": outputs,
+        "inference": {"mode": config.inference, "size": config.frame_size or config.img_size},
         "labels": config.labels,
         "init": "scratch" if config.init == "scratch" else "pre-trained",
         "rasteriser": rasteriser_of(config),
     }
 
 
-def predictor(model: nn.Module, config: FinetuneConfig) -> Predictor:
+def predictor(model: nn.Module, config: FinetuneConfig, calibration: Calibration = Calibration()) -> Predictor:  # noqa: B008
     """The model as `vasomim predict` would use it."""
-    return Predictor(model, facts(config), device=str(device_of(model)), precision="fp32")
+    return Predictor(model, facts(config, calibration), device=str(device_of(model)), precision="fp32")
+
+
+def fit(predict: Predictor, held: FrameDataset) -> Calibration:
+    """Calibration and threshold of the main vessels, on at most 200 frames that were not trained on."""
+
+    def pairs() -> Iterator[tuple[FloatImage, BoolImage]]:
+        for index in chosen_frames(held, CALIBRATION_FRAMES):
+            sample = held[index]
+            assert sample.mask is not None
+            yield predict.predict(sample.image).probability, sample.mask
+
+    return calibrate(pairs())
 
 
 def chosen_frames(dataset: FrameDataset, limit: int) -> list[int]:

@@ -13,6 +13,7 @@ from vasomim._version import __version__
 from vasomim.config.loading import recipe_names
 from vasomim.config.models import MODEL_NAMES
 from vasomim.config.settings import InfoConfig
+from vasomim.models.shipped import SHIPPED
 
 
 def run(config: InfoConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
@@ -30,6 +31,7 @@ def collect(*, devices: bool = False) -> dict[str, Any]:
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "packages": {name: installed(name) for name in required()},
+        "weights": {name: found.about for name, found in SHIPPED.items()},
         "models": list(MODEL_NAMES),
         "recipes": recipe_names(),
     }

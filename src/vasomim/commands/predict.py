@@ -20,14 +20,20 @@ from vasomim.types import Record
 
 def run(config: PredictConfig, *, json: bool = False, verbose: bool = False) -> int:
     """Write OUT/masks/ and more, OUT/runs/ of DICOM files, OUT/predictions.json; 1 where a file could not be used."""
-    weights = _check(config)
+    _check(config)
     frames = outside(open_frames(config.inputs, config.dicom.frames, subtract=config.dicom.subtract), config.out)
     predictor = Predictor.from_pretrained(
-        weights, config.device, config.precision, config.batch_size, threshold=config.threshold, mode=config.inference
+        config.weights,
+        config.device,
+        config.precision,
+        config.batch_size,
+        threshold=config.threshold,
+        mode=config.inference,
     )
     if verbose:
         how = ", ".join(f"{name} {value}" for name, value in predictor.settings().items())
-        say(f"{predictor.name} on {predictor.device} in {str(predictor.dtype).removeprefix('torch.')}: {how}")
+        backend = predictor.backend
+        say(f"{predictor.name} on {backend.device} in {backend.precision} ({type(backend).__name__}): {how}")
     parts = Parts(overlays=config.overlays, probability=config.probability)
     settings = {
         "smoothing": config.smoothing,
@@ -108,13 +114,10 @@ def is_called_run(path: Path) -> bool:
     return path.suffix.lower() in RUN_SUFFIXES
 
 
-def _check(config: PredictConfig) -> str:
-    """The weights, once it is clear that inputs and weights are given."""
+def _check(config: PredictConfig) -> None:
+    """Inputs are given, and are there."""
     if not config.inputs:
         raise MisuseError("got no input; name frames, DICOM files or folders of them")
-    if config.weights is None:
-        raise MisuseError("got no weights; give --weights and a run folder of `vasomim finetune`")
     missing = [str(path) for path in config.inputs if not path.exists()]
     if missing:
         raise MisuseError(f"no such file or folder: {', '.join(missing)}")
-    return config.weights

@@ -22,6 +22,7 @@ from vasomim.data.frames import write_png
 from vasomim.engine.report import write_report
 from vasomim.engine.runs import RunFolder
 from vasomim.engine.validation import inspection_sheet, load_maps, pretraining_losses, probe_score
+from vasomim.models.grey_as_color import GreyAsColor, fold_channels
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.weights import load_weights
 from vasomim.tasks.interface import Pretrains, Reconstructs
@@ -85,7 +86,7 @@ def last_progress(config: PretrainConfig, data: UnlabelledData) -> Progress:
 
 
 def export(folder: RunFolder, task: Pretrains, config: PretrainConfig, final: Mapping[str, float]) -> None:
-    """The encoder (timm's keys) to export/, the whole autoencoder, where there is one, to export_mae/."""
+    """The encoder (timm's keys) to export/, the whole autoencoder (of one channel) to export_mae/."""
     model = task.model
     norm = model.input_norm  # it belongs to what surrounds the encoder; the bare encoder's config names it
     encoder = {
@@ -96,8 +97,9 @@ def export(folder: RunFolder, task: Pretrains, config: PretrainConfig, final: Ma
         "std": float(norm.std),
         "method": config.method,
     }
-    export_model(folder, model.encoder, {**encoder, "held_out": dict(final)}, config)
-    if isinstance(model, MaskedAutoencoder):
+    bare = fold_channels(model.encoder, norm) if isinstance(norm, GreyAsColor) else model.encoder
+    export_model(folder, bare, {**encoder, "held_out": dict(final)}, config)
+    if isinstance(model, MaskedAutoencoder) and bare is model.encoder:
         mae = {"kind": "mae", "model": config.model, "kwargs": mae_arguments(config), "method": config.method}
         export_model(folder, model, {**mae, "held_out": dict(final)}, config, name="mae")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -140,13 +140,17 @@ def vessel_store(
     """The folder of extracted anatomy named in `config`, or one in the run folder, made here or by another process."""
     if config.vessels is not None:
         return open_vessels(config.vessels)
-    out = config.out / "vessels"
+    return extracted(frames, config.out / "vessels", config.extraction, extract=extract)
+
+
+def extracted(
+    frames: FrameDataset, out: Path, method: Literal["default", "reference"] = "default", *, extract: bool = True
+) -> VesselStore:
+    """A folder of vessels extracted from frames, what is missing made now, or by another process."""
     if not extract:
         return VesselStore(out)
     with progress_bar("extracting vessels", len(frames)) as step:
-        summary = extract_folder(
-            frames.records, out, method=config.extraction, progress=lambda: step(1), dataset=frames
-        )
+        summary = extract_folder(frames.records, out, method=method, progress=lambda: step(1), dataset=frames)
     for line in summary.failures:
         warn(line)
     return VesselStore(out)

@@ -22,11 +22,15 @@ class BudgetConfig:
     """Optimiser steps of every fine-tuning, whatever the share of labels."""
     finetune_batch: int = 16
     """Samples in each of them."""
+    segmentor_steps: int = 300
+    """Optimiser steps of the segmentor that guides, 16 samples each."""
+    pretrain_lr: float | None = None
+    """Peak learning rate of every pre-training; none takes that of its recipe."""
     size: int = 224
     """Side of the crops, and of the frames that are scored."""
 
     def __post_init__(self) -> None:
-        names = ("pretrain_steps", "pretrain_batch", "finetune_steps", "finetune_batch", "size")
+        names = ("pretrain_steps", "pretrain_batch", "finetune_steps", "finetune_batch", "segmentor_steps", "size")
         check(*(at_least(name, getattr(self, name), 1) for name in names))
 
 

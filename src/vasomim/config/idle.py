@@ -21,6 +21,7 @@ USED_BY: Mapping[str, tuple[str, ...]] = {
     "decoder_embed_dim": _DECODING,
     "decoder_depth": _DECODING,
     "consistency_weight": ("vasomim",),
+    "channels": ("vasomim",),
     "segmentor": ("vasomim",),
     "prototypes": ("vasomim",),
     **{name: (name,) for name in ("simmim", "amt", "hpm", "deblur", "crossmae", "mocov3", "dino")},

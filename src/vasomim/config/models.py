@@ -10,7 +10,7 @@ _VITS = (
     "vit_huge_patch14",
     "vit_test",
 )
-_CONVOLUTIONAL = ("unet_plain", "unet_test", "unext_s", "unext_test")
+_CONVOLUTIONAL = ("unet_half", "unet_plain", "unet_test", "unext_s", "unext_test")
 MODEL_NAMES: tuple[str, ...] = tuple(
     sorted([*_VITS, *(f"mae_{name}" for name in _VITS), *(f"{name}_unet" for name in _VITS), *_CONVOLUTIONAL])
 )

@@ -52,6 +52,8 @@ class PretrainConfig:
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     norm_pix_loss: bool = True
     """Normalise each target patch by its own mean and variance."""
+    channels: Literal[1, 3] = 1
+    """3, with method `vasomim`: equal channels with ImageNet statistics, as published; exported folded into one."""
     consistency_weight: float = 1.0
     """lambda: weight of the anatomical consistency loss; 0 is off."""
     prototypes: PrototypeConfig = field(default_factory=PrototypeConfig)
@@ -92,4 +94,5 @@ class PretrainConfig:
             self.run.strategy != "fsdp" or self.method not in whole,
             f"{self.method} needs whole weights on each device, got run.strategy=fsdp; take ddp",
         )
-        return [splits, *([rules[self.method]] if self.method in rules else [])]
+        one = (self.channels == 1 or self.method == "vasomim", f"channels=3 needs method vasomim, got {self.method}")
+        return [splits, one, *([rules[self.method]] if self.method in rules else [])]

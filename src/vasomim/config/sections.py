@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from vasomim.config.checks import at_least, check, share
@@ -168,4 +169,24 @@ class MaskingConfig:
             share("eta", self.eta),
             share("guided_start", self.guided_start),
             share("guided_end", self.guided_end),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeConfig:
+    """A second output that learns the whole vessel tree, where labels show its main vessels alone."""
+
+    learn: bool = False
+    """Learn it; of labelled frames, the labels and extracted vessels (into OUT/vessels) together are the tree."""
+    unlabelled: tuple[Path, ...] = ()
+    """Frames without labels, whose extracted vessels are their tree."""
+    drawn: tuple[Path, ...] = ()
+    """Labelled data whose masks show whole trees, such as synthetic frames."""
+    share: float = 0.4
+    """Share of the samples that are of `unlabelled` and `drawn`."""
+
+    def __post_init__(self) -> None:
+        check(
+            (0 < self.share < 1, f"share must lie strictly between 0 and 1, got {self.share}"),
+            (self.learn or not (self.unlabelled or self.drawn), "tree.unlabelled and tree.drawn need --tree.learn"),
         )

@@ -17,6 +17,7 @@ from vasomim.config.sections import (
     Precision,
     Rasteriser,
     RunConfig,
+    TreeConfig,
 )
 
 
@@ -183,9 +184,14 @@ class FinetuneConfig:
     model: str = "vit_tiny_patch16_unet"
     """Architecture; `vasomim info` lists them."""
     init: str = "scratch"
-    """`scratch`, a run or export folder, or a weight file (ours, timm or MAE keys)."""
+    """`scratch`, `encoder` (of the package), a run or export folder, or a weight file (ours, timm or MAE keys)."""
+    tree: TreeConfig = field(default_factory=TreeConfig)
     img_size: int = 224
     """Side of the training crops and, with `inference=resize`, of the frames at prediction."""
+    frame_size: int | None = None
+    """Side of the frames at prediction with `inference=resize` where it is not that of the crops, which show parts."""
+    stride: int = 1
+    """2: convolutions compute at half the size of the frames, and the ViT sees them at half their size."""
     inference: Literal["resize", "tile"] = "resize"
     """`resize`: crops are shares of the whole frame; `tile`: crops keep the native pixel size."""
     rasteriser: Rasteriser = "arcade-official"
@@ -211,6 +217,14 @@ class FinetuneConfig:
         check(
             known_model(self.model, "*_unet", "unet_*", "unext_*"),
             at_least("img_size", self.img_size, 1),
+            at_least("frame_size", self.img_size if self.frame_size is None else self.frame_size, 1),
+            (self.stride in (1, 2), f"stride must be 1 or 2, got {self.stride}"),
+            (self.stride == 1 or self.model.startswith("vit_"), f"stride is for models with a ViT, not {self.model}"),
+            (
+                not self.tree.learn or self.vessels is None,
+                "vessels stand in for labels, which tree.learn needs",
+            ),
+            (not self.tree.learn or not self.model.startswith("unet_"), f"{self.model} cannot learn a tree"),
             (0 <= self.holdout < 1, f"holdout must lie in [0, 1), got {self.holdout}"),
             (0 <= self.drop_path_rate < 1, f"drop_path_rate must lie in [0, 1), got {self.drop_path_rate}"),
             (min(weights) >= 0 < max(weights), f"loss weights must not be negative, nor all 0, got {weights}"),
@@ -226,7 +240,7 @@ class EvaluateConfig:
     out: Path | None = None
     """Folder for evaluation.json, per_image.csv and report.html; without it only the table is printed."""
     weights: str | None = None
-    """Run folder, export folder or weight file to evaluate."""
+    """`default`, `full-tree`, `fast`, or a run folder, export folder or weight file to evaluate."""
     predictions: Path | None = None
     """Folder of predicted masks (0/255 PNG by frame stem) to evaluate instead of weights."""
     compare: Path | None = None
@@ -254,8 +268,8 @@ class PredictConfig:
     dicom: DicomConfig = field(default_factory=DicomConfig)
     out: Path = Path("predictions")
     """Folder for masks/, overlays/, probability/ and, of DICOM files, runs/."""
-    weights: str | None = None
-    """Run folder, export folder or weight file."""
+    weights: str = "default"
+    """`default` (main vessels), `full-tree` (side branches, too), `fast`, or a run folder, export folder or file."""
     threshold: float | None = None
     """Probability from which a pixel is vessel; none takes the threshold stored with the weights."""
     inference: Literal["resize", "tile"] | None = None
@@ -281,6 +295,27 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         check((0 <= self.smoothing <= 8, f"smoothing must be 0 to 8 frames on each side, got {self.smoothing}"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Write a trained segmenter as a network for ONNX Runtime or OpenVINO, which compute it faster on a CPU."""
+
+    inputs: tuple[Path, ...] = ()
+    """Run folder, export folder or weight file; one."""
+    out: Path = Path("exported")
+    """New folder; `--weights` of predict and evaluate takes it."""
+    format: Literal["onnx", "openvino"] = "onnx"
+    """`onnx`: the portable one; `openvino`: the faster one on x86 processors."""
+    int8: bool = False
+    """Round weights and activations to 8 bits: a quarter of the size, and faster, for a little accuracy."""
+    calibration: tuple[Path, ...] = ()
+    """Frames that the ranges of int8 are taken from, like those it will see; none takes synthetic angiograms."""
+    calibration_frames: int = 32
+    """How many of them, evenly spread."""
+
+    def __post_init__(self) -> None:
+        check(at_least("calibration_frames", self.calibration_frames, 1))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,8 @@ MARKER = "extraction.json"
 KEY_NAME = "vasomim-extraction"
 """PNG text entry that holds a mask's cache key: it travels with the mask and cannot disagree with it."""
 PREVIEW_FRAMES = 12
+FEWEST = 50
+"""Frames that are worth a process of their own: one takes seconds to start."""
 
 Outcome = Literal["extracted", "cached", "failed"]
 
@@ -134,7 +136,8 @@ def extract_folder(
     _check_ids(records)
     _claim(out, method)
     jobs = (_Job(record, index, out, method, vesselness) for index, record in enumerate(records))
-    count = min(workers or os.cpu_count() or 1, len(records))
+    automatic = min(os.cpu_count() or 1, max(len(records) // FEWEST, 1))
+    count = min(workers or automatic, len(records))
     tally = _Tally()
     try:
         if device == "cpu":

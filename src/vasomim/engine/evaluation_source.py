@@ -27,13 +27,13 @@ class LabelledFrame:
     record: Record
     image: FloatImage
     target: BoolImage
-    native: tuple[int, int]
-    """Height and width before resizing."""
+    native: FloatImage
+    """The frame before resizing."""
 
     @property
     def scale(self) -> float:
         """Native pixels per pixel."""
-        return float(np.sqrt(np.prod(self.native) / self.target.size))
+        return float(np.sqrt(self.native.size / self.target.size))
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,10 @@ class EvaluationSource:
         sample = self.dataset[index]
         if sample.mask is None:
             raise DataError(f"frame {sample.record.id} has no label; evaluate labelled frames only")
-        native = (sample.mask.shape[0], sample.mask.shape[1])
         if self.size is None:
-            return LabelledFrame(sample.record, sample.image, sample.mask, native)
+            return LabelledFrame(sample.record, sample.image, sample.mask, sample.image)
         image, target = resize_area(sample.image, self.size), resize_mask(sample.mask, self.size)
-        return LabelledFrame(sample.record, image, target, native)
+        return LabelledFrame(sample.record, image, target, sample.image)
 
 
 def stored_masks(masks: PredictedMasks) -> Callable[[Sequence[LabelledFrame]], list[Map]]:
@@ -86,11 +85,11 @@ def stored_masks(masks: PredictedMasks) -> Callable[[Sequence[LabelledFrame]], l
         mask = masks.load(frame.record)
         if mask.shape == frame.target.shape:
             return mask
-        if mask.shape == frame.native:
+        if mask.shape == frame.native.shape:
             return resize_mask(mask, frame.target.shape[0])
         raise DataError(
             f"{masks.paths[frame.record.id]} is {mask.shape[0]}x{mask.shape[1]}, but its frame "
-            f"{frame.native[0]}x{frame.native[1]}; write masks at the frame's native size"
+            f"{frame.native.shape[0]}x{frame.native.shape[1]}; write masks at the frame's native size"
         )
 
     return lambda frames: [load(frame) for frame in frames]

@@ -97,8 +97,9 @@ class _Tally:
             self.predicted += 1
             self.seconds += item.prediction.meta["seconds"]
             folder.note(record.id, item.source, item.prediction)
-            if "warning" in item.prediction.meta:
-                warn(f"{record.shown}: {item.prediction.meta['warning']}")
+            for kind in ("warning", "doubt"):
+                if kind in item.prediction.meta:
+                    warn(f"{record.shown}: {item.prediction.meta[kind]}")
 
 
 def outside(dataset: FrameDataset, folder: Path) -> FrameDataset:

@@ -1,27 +1,28 @@
-"""Vessel probability and mask of frames at their native size, from exported weights."""
+"""Vessel probability and mask of frames at their native size, from weights or exported networks."""
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
 
 from vasomim.data.frames import is_constant, read_frame, to_unit
-from vasomim.errors import CheckpointError, MisuseError, VasomimError
+from vasomim.errors import CheckpointError, MisuseError
+from vasomim.inference.backends import Backend, BackendName, Images, Maps, choose_backend, open_runtime
+from vasomim.inference.doubts import doubt_about
+from vasomim.inference.outputs import choose_output
 from vasomim.inference.sliding import Windows, slide
-from vasomim.models.weights import load_pretrained
-from vasomim.ops.devices import DTYPES, resolve_device, resolve_precision
+from vasomim.models.shipped import SHIPPED, shipped_weights
 from vasomim.ops.resize import resize_area
 from vasomim.types import FloatImage, Prediction
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 Mode = Literal["resize", "tile"]
 Frame = npt.NDArray[Any] | Path | str
@@ -41,34 +42,38 @@ class Predictor:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Backend,
         config: Mapping[str, Any],
         device: str = "auto",
         precision: str = "auto",
         batch_size: int = 4,
         name: str = "",
+        output: str | None = None,
     ) -> None:
-        """Use `model`, (B, 1, H, W) in [0, 1] -> logits (B, 1, H, W), as `config` says.
+        """Use `model`, (B, 1, H, W) in [0, 1] -> logits (B, K, H, W), as `config` says.
 
         Args:
-            model: is moved to the device; its training mode is put back after each prediction.
-            config: `inference` with `mode`, `size` and optionally `overlap`; `threshold` (0.5 if absent).
+            model: is moved to the device; its training mode is put back after each prediction. Or a backend, which is
+                where it is: device and precision have no effect then.
+            config: `inference` with `mode`, `size` and optionally `overlap`; `outputs`, see `choose_output`, or
+                `threshold` (0.5 if absent).
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
             precision: `auto`, `fp32`, `bf16` or `fp16`.
             batch_size: frames or windows computed together.
             name: what `meta` calls the weights.
+            output: which of the K logits, by name; the first one if none is asked for.
 
         Raises:
-            MisuseError: a value out of range, or an unknown device or precision.
+            MisuseError: a value out of range, or an unknown device, precision or output.
         """
         inference = config.get("inference", {})
-        self.device = resolve_device(device)
-        self.dtype = DTYPES[resolve_precision(precision, self.device)]
-        self.model = model.to(self.device)
+        self.output = choose_output(config, output)
+        channel = self.output.channel
+        self.backend = model if isinstance(model, Backend) else _torch_backend(model, device, precision, channel)
         self.mode = cast(Mode, inference.get("mode", "resize"))
         self.size = int(inference.get("size", 224))
         self.overlap = float(inference.get("overlap", OVERLAP))
-        self.threshold = float(config.get("threshold", 0.5))
+        self.threshold = self.output.threshold
         self.batch_size = batch_size
         self.name = name or str(config.get("model", type(model).__name__))
         _check(self)
@@ -83,28 +88,41 @@ class Predictor:
         *,
         threshold: float | None = None,
         mode: Mode | None = None,
+        backend: BackendName = "auto",
+        output: str | None = None,
     ) -> Self:
-        """Load a run folder, an export folder or the weight file inside it.
+        """Load weights of the package, a run folder, a folder of `vasomim export`, an export folder or the file in it.
 
         Args:
-            name_or_path: where the weights are.
+            name_or_path: `default`, `full-tree`, `fast`, or where the weights are.
             device: as for the class.
             precision: as for the class.
             batch_size: as for the class.
             threshold: overrides the one stored with the weights.
             mode: overrides how the weights were made to be used.
+            backend: `torch`, `onnx` (ONNX Runtime) or `openvino`; `auto` takes the fastest that the folder is made for
+                and that is installed.
+            output: `main` or `full-tree`, of weights that have both.
 
         Raises:
-            MisuseError: nothing is there.
+            MisuseError: nothing is there, or it is not made for that backend, device or precision.
+            MissingExtraError: the backend is not installed.
             CheckpointError: corrupt weights, or weights of something that does not segment.
         """
-        path = Path(name_or_path)
+        shipped = shipped_weights(str(name_or_path))
+        path = shipped.path if shipped else Path(name_or_path)
         if not path.exists():
             raise MisuseError(
-                f"no weights at {name_or_path}; give a run folder of `vasomim finetune` (or `segmentor`), its export "
-                "folder, or the .safetensors file in it. No weights are bundled with this version"
+                f"no weights at {name_or_path}; give {', '.join(SHIPPED)}, a run folder of `vasomim finetune` (or "
+                "`segmentor`), its export folder, or the .safetensors file in it"
             )
-        model, config = load_pretrained(path)
+        asked = output or (shipped.output if shipped else None)
+        chosen, entry = choose_backend(path, backend, device)
+        model: nn.Module | Backend
+        if chosen == "torch":
+            model, config = _load_weights(entry)
+        else:
+            model, config = open_runtime(chosen, entry, device, precision)
         kind = config.get("kind", "segmentation")
         if kind not in _KINDS:
             raise CheckpointError(
@@ -112,15 +130,20 @@ class Predictor:
                 f"vasomim finetune DATA --init {path}"
             )
         inference = {**config.get("inference", {}), **({"mode": mode} if mode else {})}
-        config = {**config, "inference": inference, **({} if threshold is None else {"threshold": threshold})}
-        return cls(model, config, device, precision, batch_size, name=_weights_name(path))
+        name = str(name_or_path) if shipped else _weights_name(path)
+        config = {**config, "inference": inference}
+        predictor = cls(model, config, device, precision, batch_size, name, asked)
+        predictor.threshold = predictor.threshold if threshold is None else threshold
+        _check(predictor)
+        return predictor
 
     def predict(self, image_or_path: Frame) -> Prediction:
         """Segment one frame.
 
         Returns:
             Probability and mask at native size; `meta` holds size, threshold, weights, mode, seconds, the path if one
-            was given, and `warning` where the frame is constant (then nothing is vessel).
+            was given, `warning` where the frame is constant (then nothing is vessel), and `doubt` where it does not
+            look like an angiogram with dark vessels.
 
         Raises:
             MisuseError: there is no such file.
@@ -140,63 +163,65 @@ class Predictor:
         found = [np.zeros_like(image) if empty else next(maps) for image, empty in zip(images, constant, strict=True)]
         seconds = (time.perf_counter() - began) / max(len(images), 1)
         return [
-            self._prediction(frame, probability, empty, seconds)
-            for frame, probability, empty in zip(frames, found, constant, strict=True)
+            self._prediction(frame, probability, None if empty else image, seconds)
+            for frame, probability, image, empty in zip(frames, found, images, constant, strict=True)
         ]
 
     def probabilities(self, images: Sequence[FloatImage]) -> list[FloatImage]:
         """Vessel probability (H, W) float32 of frames (H, W) float32 in [0, 1], each at its own size."""
         if self.mode == "tile":
             maps = slide(images, self._predict_windows, self.size, self.overlap, self.batch_size)
-            return [np.clip(value, 0, 1) for value in maps]  # a mean of ones may round to a little more
+            # A mean of ones may round to a little more.
+            return [self.output.calibrated(np.clip(value, 0, 1)) for value in maps]
         maps = []
         for start in range(0, len(images), self.batch_size):
             batch = images[start : start + self.batch_size]
             small = self._predict_windows(np.stack([resize_area(image, self.size) for image in batch]))
             maps += [_resize_back(value, image.shape) for value, image in zip(small, batch, strict=True)]
-        return maps
+        return [self.output.calibrated(value) for value in maps]
 
-    @torch.no_grad()
-    def probability_at(self, images: Tensor) -> Tensor:
+    @overload
+    def probability_at(self, images: Images) -> Maps: ...
+
+    @overload
+    def probability_at(self, images: Tensor) -> Tensor: ...
+
+    def probability_at(self, images: Images | Tensor) -> Maps | Tensor:
         """Vessel probability of frames exactly as they are, without resizing or tiling.
 
         Args:
-            images: (B, 1, H, W) in [0, 1].
+            images: (B, 1, H, W) in [0, 1], array or tensor.
 
         Returns:
-            (B, H, W) float32 in [0, 1] on the CPU.
+            (B, H, W) float32 in [0, 1], an array for an array, a tensor on the CPU for a tensor.
 
         Raises:
             VasomimError: the device's memory does not suffice.
         """
-        mixed = self.dtype != torch.float32
-        with _evaluating(self.model), torch.autocast(self.device.type, self.dtype, enabled=mixed):
-            try:
-                logits: Tensor = self.model(images.to(self.device))
-            except torch.OutOfMemoryError as error:
-                raise VasomimError(
-                    f"{self.device} has not enough memory for {tuple(images.shape)}; lower the batch size "
-                    f"({self.batch_size}) or take --device cpu"
-                ) from error
-        return logits[:, 0].float().sigmoid().cpu()
+        if isinstance(images, np.ndarray):
+            return self.output.calibrated(self.backend.probabilities(images))
+        from torch import from_numpy
+
+        return from_numpy(self.probability_at(images.detach().cpu().float().numpy()))
 
     def fingerprint(self) -> str:
         """Hash of the weights, 32 hexadecimal digits: equal for equal tensors under equal names."""
-        digest = hashlib.blake2b(digest_size=16)
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return self.backend.fingerprint()
 
     def settings(self) -> dict[str, Any]:
         """What else the result depends on."""
         tiling = {"overlap": self.overlap} if self.mode == "tile" else {}
-        return {"mode": self.mode, "size": self.size, **tiling, "threshold": self.threshold}
+        chosen = {"output": self.output.name} if self.output.channel else {}
+        return {"mode": self.mode, "size": self.size, **tiling, "threshold": self.threshold, **chosen}
 
     def _predict_windows(self, windows: Windows) -> Windows:
-        return self.probability_at(torch.from_numpy(windows).unsqueeze(1)).numpy()
+        return self.backend.probabilities(windows[:, None])
 
-    def _prediction(self, frame: Frame, probability: FloatImage, empty: bool, seconds: float) -> Prediction:
+    def _prediction(
+        self, frame: Frame, probability: FloatImage, image: FloatImage | None, seconds: float
+    ) -> Prediction:
+        """The result for a frame; `image` is None where it is constant."""
+        doubt = None if image is None else doubt_about(image)
         meta: dict[str, Any] = {
             **({} if isinstance(frame, np.ndarray) else {"path": str(frame)}),
             "size": list(probability.shape),
@@ -204,9 +229,23 @@ class Predictor:
             "weights": self.name,
             "mode": self.mode,
             "seconds": seconds,
-            **({"warning": _CONSTANT} if empty else {}),
+            **({"warning": _CONSTANT} if image is None else {}),
+            **({"doubt": doubt} if doubt else {}),
         }
-        return Prediction(probability, (probability >= self.threshold) & (not empty), meta)
+        return Prediction(probability, (probability >= self.threshold) & (image is not None), meta)
+
+
+def _torch_backend(model: nn.Module, device: str, precision: str, channel: int) -> Backend:
+    """Loads torch, which exported networks can do without."""
+    from vasomim.inference.torch_backend import TorchBackend
+
+    return TorchBackend(model, device, precision, channel)
+
+
+def _load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    from vasomim.models.weights import load_pretrained
+
+    return load_pretrained(path)
 
 
 def _check(predictor: Predictor) -> None:
@@ -248,15 +287,3 @@ def _resize_back(probability: FloatImage, shape: tuple[int, ...]) -> FloatImage:
         probability, (shape[1], shape[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     )
     return np.asarray(resized, dtype=np.float32)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, the former mode after: a network may be watched while it trains."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

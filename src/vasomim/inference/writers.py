@@ -110,7 +110,7 @@ class PredictionFolder:
             "vessel_share": round(float(prediction.mask.mean()), 6),
             "seconds": round(float(prediction.meta["seconds"]), 4),
             "source": source,
-            **({"warning": prediction.meta["warning"]} if "warning" in prediction.meta else {}),
+            **{kind: prediction.meta[kind] for kind in ("warning", "doubt") if kind in prediction.meta},
         }
         if time.monotonic() - self._saved > _SAVE_EVERY:
             self.save()

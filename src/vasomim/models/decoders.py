@@ -33,12 +33,13 @@ class ConvNormAct(nn.Sequential):
 class ConvPyramid(nn.Module):
     """Features of the image itself at 1/1, 1/2, 1/4, ...: (B, C, H, W) -> list of (B, widths[i], H/2^i, W/2^i).
 
-    A patch of 16 pixels cannot place a vessel of 2; this path can.
+    A patch of 16 pixels cannot place a vessel of 2; this path can. A `stride` of the stem divides all sizes.
     """
 
-    def __init__(self, in_chans: int, widths: Sequence[int]) -> None:
+    def __init__(self, in_chans: int, widths: Sequence[int], stride: int = 1) -> None:
         super().__init__()
-        self.stem = ConvNormAct(in_chans, widths[0])
+        first = ConvNormAct(in_chans, widths[0], stride)
+        self.stem = first if stride == 1 else nn.Sequential(first, ConvNormAct(widths[0], widths[0]))
         pairs = itertools.pairwise(widths)
         self.down = nn.ModuleList(nn.Sequential(ConvNormAct(a, b, stride=2), ConvNormAct(b, b)) for a, b in pairs)
 
@@ -88,6 +89,7 @@ class UNetDecoder(nn.Module):
         in_chans: Image channels.
         widths: Channels at 1/1, 1/2, 1/4, 1/8; few where there are many pixels.
         bottleneck: Channels at the ViT's own resolution.
+        stride: Of the pyramid's stem: 1/1 is then 1/stride of the image.
     """
 
     def __init__(
@@ -97,9 +99,10 @@ class UNetDecoder(nn.Module):
         in_chans: int = 1,
         widths: Sequence[int] = (16, 24, 64, 96),
         bottleneck: int = 128,
+        stride: int = 1,
     ) -> None:
         super().__init__()
-        self.pyramid = ConvPyramid(in_chans, widths)
+        self.pyramid = ConvPyramid(in_chans, widths, stride)
         self.taps = TapFusion(embed_dim, num_taps, bottleneck)
         inputs = (*widths[1:], bottleneck)
         self.up = nn.ModuleList(
@@ -108,7 +111,7 @@ class UNetDecoder(nn.Module):
         )
 
     def forward(self, images: Tensor, maps: Sequence[Tensor]) -> Tensor:
-        """Normalised images (B, C, H, W) and ViT maps (B, D, h, w) -> (B, widths[0], H, W)."""
+        """Normalised images (B, C, H, W) and ViT maps (B, D, h, w) -> (B, widths[0], H, W)/stride."""
         x: Tensor = self.taps(maps)
         for up, skip in zip(self.up, reversed(self.pyramid(images)), strict=True):
             x = up(x, skip)

@@ -43,7 +43,7 @@ DECODERS: dict[str, dict[str, int]] = {
 _UNETS: dict[str, dict[str, Any]] = {"vit_test": {"widths": (8, 8, 16), "bottleneck": 16}}
 
 _MAE_ARGUMENTS = ("decoder_embed_dim", "decoder_depth", "decoder_num_heads", "mean", "std")
-_UNET_ARGUMENTS = ("num_classes", "widths", "bottleneck", "mean", "std")
+_UNET_ARGUMENTS = ("num_classes", "stride", "widths", "bottleneck", "mean", "std")
 
 
 def _build_vit(name: str, in_chans: int, img_size: int, **kwargs: Any) -> VisionTransformer:
@@ -75,7 +75,8 @@ def _build_mae(name: str, in_chans: int, img_size: int, **kwargs: Any) -> Masked
 
 def _build_unet(name: str, in_chans: int, img_size: int, **kwargs: Any) -> SegmentationModel:
     own, rest = _split_kwargs(kwargs, _UNET_ARGUMENTS)
-    return SegmentationModel(_build_vit(name, in_chans, img_size, **rest), **{**_UNETS.get(name, {}), **own})
+    seen = max(img_size // max(own.get("stride", 1), 1), 1)  # what the ViT sees is shrunk
+    return SegmentationModel(_build_vit(name, in_chans, seen, **rest), **{**_UNETS.get(name, {}), **own})
 
 
 def _build_unext(widths: tuple[int, ...], in_chans: int, img_size: int, **kwargs: Any) -> UNeXt:  # noqa: ARG001
@@ -91,6 +92,7 @@ MODELS: dict[str, Builder] = {
     **{f"mae_{name}": partial(_build_mae, name) for name in VITS},
     **{f"{name}_unet": partial(_build_unet, name) for name in VITS},
     "unet_plain": partial(_build_plain_unet, 32, 512),
+    "unet_half": partial(_build_plain_unet, 16, 256),
     "unet_test": partial(_build_plain_unet, 4, 16),
     "unext_s": partial(_build_unext, (8, 16, 32, 64, 128)),
     "unext_test": partial(_build_unext, (4, 6, 8, 12, 16)),

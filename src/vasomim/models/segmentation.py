@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vasomim.models.decoders import UNetDecoder
@@ -33,10 +34,14 @@ class SegmentationModel(nn.Module):
 
     Takes images in [0, 1] of any size; sides are padded with their edge and cropped back.
 
+    With `stride` 2 the convolutions look at the image itself but compute at half its size, and the ViT sees it shrunk
+    to half: frames of 512 px at the scale that a ViT was pre-trained at, for the price of 256 px.
+
     Args:
         encoder: The ViT; its positions are resized to the image.
         num_classes: Logits per pixel.
-        widths: Channels of the decoder at 1/1, 1/2, 1/4, 1/8.
+        stride: Pixels of the image along a side for one of the largest feature maps, 1 or 2.
+        widths: Channels of the decoder at 1/1, 1/2, 1/4, 1/8 of those maps.
         bottleneck: Its channels at patch resolution.
         mean: Mean of the pixels for `input_norm`, taken from the encoder where that has its own.
         std: Their standard deviation.
@@ -46,18 +51,22 @@ class SegmentationModel(nn.Module):
         self,
         encoder: VisionTransformer,
         num_classes: int = 1,
+        stride: int = 1,
         widths: Sequence[int] = (16, 24, 64, 96),
         bottleneck: int = 128,
         mean: float = 0.5,
         std: float = 0.25,
     ) -> None:
         super().__init__()
+        if stride not in (1, 2):
+            raise ValueError(f"stride must be 1 or 2, got {stride}")
+        self.stride = stride
         self.input_norm = take_input_norm(encoder, mean, std)
         self.encoder = encoder
         encoder.pos_embed.requires_grad_(True)  # pre-training fixes them; labels may move them
         self.taps = tap_indices(encoder.depth)
-        self.multiple = math.lcm(encoder.patch_size, 2 ** (len(widths) - 1))
-        self.decoder = UNetDecoder(encoder.embed_dim, len(self.taps), encoder.in_chans, widths, bottleneck)
+        self.multiple = stride * math.lcm(encoder.patch_size, 2 ** (len(widths) - 1))
+        self.decoder = UNetDecoder(encoder.embed_dim, len(self.taps), encoder.in_chans, widths, bottleneck, stride)
         self.head = nn.Conv2d(widths[0], num_classes, 1)
         start_at_vessel_share(self.head)
 
@@ -69,6 +78,9 @@ class SegmentationModel(nn.Module):
         """
         height, width = images.shape[2:]
         x = pad_to_multiple(self.input_norm(images), self.multiple)
-        maps = self.encoder.forward_intermediates(x, self.taps, norm=True)
+        seen = F.avg_pool2d(x, self.stride) if self.stride > 1 else x
+        maps = self.encoder.forward_intermediates(seen, self.taps, norm=True)
         logits: Tensor = self.head(self.decoder(x, maps))
+        if self.stride > 1:
+            logits = F.interpolate(logits, scale_factor=self.stride, mode="bilinear", align_corners=False)
         return logits[..., :height, :width]

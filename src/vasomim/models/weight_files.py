@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vasomim.errors import CheckpointError, MisuseError
+from vasomim.models.shipped import SHIPPED, shipped_weights
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 PICKLED = "pytorch_model.bin"
@@ -30,17 +31,19 @@ _EXPANDED_LIMIT = 2**20
 
 
 def find_weights(path: Path | str) -> Path:
-    """The weight file meant by a run folder, an export folder, a Hugging Face folder or a file.
+    """The weight file meant by a name of `SHIPPED`, a run folder, an export folder, a Hugging Face folder or a file.
 
     Raises:
         MisuseError: if nothing is there.
-        CheckpointError: if a folder holds no weights that we read.
+        CheckpointError: if a folder holds no weights that we read, or the package's own are damaged.
     """
-    path = Path(path)
+    shipped = shipped_weights(path)
+    path = shipped.path if shipped else Path(path)
     if path.is_file():
         return path
     if not path.is_dir():
-        raise MisuseError(f"{path} does not exist; give a run folder, an export folder or a weight file")
+        names = ", ".join(SHIPPED)
+        raise MisuseError(f"{path} does not exist; give a run folder, an export folder, a weight file, or {names}")
     for file in (path / "export" / WEIGHTS, path / WEIGHTS, path / PICKLED):
         if file.is_file():
             return file

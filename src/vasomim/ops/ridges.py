@@ -23,6 +23,8 @@ LOCAL = 12
 STRONG = 0.98
 """Ridges beyond this quantile count."""
 MAX_SHIFT = 24
+INVERTED = -0.1
+"""Polarity below which vessels are bright; without contrast agent it may fall to -0.07."""
 
 
 class Ridges(NamedTuple):
@@ -66,6 +68,16 @@ def polarity(maps: Ridges) -> float:
         return 0.0
     dark, bright = (_strength(response[maps.inside]) for response in (maps.dark, maps.bright))
     return math.log((dark + 1e-3) / (bright + 1e-3))
+
+
+def concentration(response: FloatImage, inside: BoolImage) -> float:
+    """Share of a ridge response that its strongest fiftieth holds: 0.02 if it is even, 1 for a few lines."""
+    values = response[inside]
+    total = float(values.sum())
+    if not total:
+        return 0.0
+    rank = int(STRONG * len(values))
+    return float(np.partition(values, rank)[rank:].sum()) / total
 
 
 def best_shift(mask: BoolImage, maps: Ridges) -> Shift:

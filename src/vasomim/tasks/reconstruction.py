@@ -78,7 +78,8 @@ def decode(
     The decoded frame is made of all predicted patches, hidden and visible. Where patches are normalised, they get the
     mean and variance of the target patch back.
     """
-    patches = patchify(input_norm(images), patch_size)  # (B, L, P)
+    normal = input_norm(images)
+    patches = patchify(normal, patch_size)  # (B, L, P)
     predictions = predictions.float()
     if not norm_pix_loss:
         pixels, targets = predictions, patches
@@ -86,7 +87,7 @@ def decode(
         targets, mean, var = normalize_patches(patches)
         pixels = predictions * var.add(1e-6).sqrt() + mean
     grid = grid_of(images.shape[-2], images.shape[-1], patch_size)
-    decoded = input_norm.inverse(unpatchify(pixels, patch_size, grid, images.shape[1]))
+    decoded = input_norm.inverse(unpatchify(pixels, patch_size, grid, normal.shape[1]))
     return Reconstruction(mask, predictions, targets, decoded)
 
 

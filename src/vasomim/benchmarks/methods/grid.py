@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from vasomim.benchmarks.methods.catalogue import MAIN, Method
+from vasomim.benchmarks.methods.catalogue import ABLATION_BASELINES, ABLATIONS, MAIN, Method
 from vasomim.errors import MisuseError
 
-METHODS: Mapping[str, Method] = MAIN
+METHODS: Mapping[str, Method] = {**MAIN, **ABLATIONS}
 """Everything that can be asked for by name."""
-GROUPS: Mapping[str, tuple[str, ...]] = {"main": tuple(MAIN), "all": tuple(METHODS)}
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "main": tuple(MAIN),
+    "ablations": (*ABLATION_BASELINES, "prototypes", *ABLATIONS),
+    "all": tuple(METHODS),
+}
 
 
 @dataclass(frozen=True, order=True)

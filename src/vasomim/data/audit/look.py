@@ -19,13 +19,11 @@ from vasomim.data.polygons import Polygon, rasterise
 from vasomim.errors import VasomimError
 from vasomim.ops.burnt_text import text_boxes
 from vasomim.ops.field import field_of_view
-from vasomim.ops.ridges import SIDE, Ridges, Shift, best_shift, polarity, ridges
+from vasomim.ops.ridges import INVERTED, SIDE, Ridges, Shift, best_shift, polarity, ridges
 from vasomim.types import BoolImage, Box, Record
 
 COLOUR_SPREAD = 0.1
 """Difference between the channels of a pixel, of the full scale, that is colour; compression alone stays below."""
-INVERTED = -0.1
-"""Log ratio of dark to bright ridges below which vessels are bright; without contrast agent it may fall to -0.07."""
 SMALL_SHARE, LARGE_SHARE = 0.005, 0.5
 """Share of vessel pixels within which a mask can be aligned."""
 SMALLEST = 64

@@ -1,0 +1,166 @@
+"""Time one frame through a segmenter: torch, ONNX Runtime and OpenVINO, in fp32, bf16 and int8, side by side.
+
+    python benchmarks/inference.py --threads 2 --out results/inference.json
+    python benchmarks/inference.py --threads 1 --rounds 15 --out results/inference.json
+    python benchmarks/inference.py --cost RUN LABELLED CALIBRATION --out results/inference.json
+
+Every round runs every candidate once, in an order that turns, so that what else the machine does falls on all alike.
+`ratio` is the median over rounds of torch's time divided by the candidate's in the same round. Clock time counts on a
+quiet machine; on a busy one, processor time in one thread does. Weights are random: the time does not depend on them.
+`--cost` measures instead what 8 bits cost in Dice: the segmenter RUN on the frames of LABELLED, with ranges from
+synthetic frames and from the frames of CALIBRATION. Entries of the file under other names stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Runner = Callable[[], Any]
+
+
+def processor() -> dict[str, Any]:
+    """Kind of machine: architecture, cores, and the instructions that decide here."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    telling = [
+        flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8") if flag in flags
+    ]
+    return {"machine": platform.machine(), "cores": os.cpu_count(), "instructions": telling}
+
+
+def candidates(name: str, size: int, folder: Path, *, compiled: bool) -> dict[str, Runner]:
+    """What computes one frame of `size` px; torch in fp32 first."""
+    import torch
+
+    from vasomim.export.folder import write_export
+    from vasomim.inference.backends import open_runtime
+    from vasomim.inference.torch_backend import TorchBackend
+    from vasomim.models.registry import create_model
+    from vasomim.synth.angiogram import generate
+
+    torch.manual_seed(0)
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    model = create_model(name, img_size=size).eval()
+    frames = [generate(0, size, index=k).image.astype(np.float32)[None, None] / 255 for k in range(3)]
+    config = {"format_version": 1, "kind": "segmentation", "model": name}
+    backends: dict[str, Any] = {
+        f"torch {precision}": TorchBackend(model, "cpu", precision) for precision in ("fp32", "bf16")
+    }
+    for runtime, entry in (("onnx", "model.onnx"), ("openvino", "model.xml")):
+        for bits, calibration in (("fp32", []), ("int8", frames[1:])):
+            out = folder / f"{runtime}_{bits}"
+            print("exporting", out.name, file=sys.stderr)
+            write_export(backends["torch fp32"], config, "", out, runtime, frames[:1], calibration)
+            backends[f"{runtime} {bits}"] = open_runtime(runtime, out / entry, "cpu", "fp32")[0]
+    backends["openvino bf16"] = open_runtime("openvino", folder / "openvino_fp32" / "model.xml", "cpu", "bf16")[0]
+    if compiled:
+        backends["torch.compile fp32"] = TorchBackend(torch.compile(model), "cpu", "fp32")
+    runners = {key: lambda backend=backend: backend.probabilities(frames[0]) for key, backend in backends.items()}
+    channels_last = create_model(name, img_size=size).eval().to(memory_format=torch.channels_last)
+    runners["torch fp32 channels last"] = lambda: TorchBackend(channels_last, "cpu", "fp32").probabilities(frames[0])
+    return runners
+
+
+def measure(runners: dict[str, Runner], rounds: int) -> dict[str, dict[str, float]]:
+    """Milliseconds of clock and processor, medians, and ratios to the first runner within rounds."""
+    names = list(runners)
+    clock: dict[str, list[float]] = {name: [] for name in names}
+    busy: dict[str, list[float]] = {name: [] for name in names}
+    for name in names:
+        runners[name]()  # loads, compiles
+        runners[name]()
+    for number in range(rounds):
+        for name in (*names[number % len(names) :], *names[: number % len(names)]):
+            began, worked = time.perf_counter(), time.process_time()
+            runners[name]()
+            clock[name].append(1e3 * (time.perf_counter() - began))
+            busy[name].append(1e3 * (time.process_time() - worked))
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
+    first = names[0]
+    return {
+        name: {
+            "ms": round(float(np.median(clock[name])), 1),
+            "ms_least": round(min(clock[name]), 1),
+            "ratio": round(float(np.median(np.divide(clock[first], clock[name]))), 2),
+            "ratio_of_least": round(min(clock[first]) / min(clock[name]), 2),
+            "processor_ms": round(float(np.median(busy[name])), 1),
+            "processor_ratio": round(float(np.median(np.divide(busy[first], busy[name]))), 2),
+        }
+        for name in names
+    }
+
+
+def int8_cost(run: Path, labelled: Path, calibration: Path) -> dict[str, Any]:
+    """Dice and clDice of a segmenter on labelled frames: torch, and int8 with ranges from two sources."""
+    from vasomim.commands.evaluate import open_source
+    from vasomim.commands.export import run as export
+    from vasomim.config import EvaluateConfig, ExportConfig
+    from vasomim.data.open import open_labelled
+    from vasomim.engine.evaluation import evaluate
+
+    def scores(weights: Path) -> dict[str, Any]:
+        config = EvaluateConfig(inputs=(labelled,), weights=str(weights), device="cpu", precision="fp32")
+        opened = open_source(config, open_labelled(config.inputs))
+        card = evaluate(opened.source.cases(), opened.threshold)
+        return {
+            name: [round(value, 4) for value in (card.mean(name), *card.interval(name))] for name in ("dice", "cldice")
+        }
+
+    found = {"torch fp32": scores(run)}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, frames in (("synthetic", ()), ("given", (calibration,))):
+            for runtime in ("onnx", "openvino"):
+                out = Path(folder) / f"{runtime}_{name}"
+                export(ExportConfig(inputs=(run,), out=out, format=runtime, int8=True, calibration=frames), json=True)
+                found[f"{runtime} int8, {name} calibration"] = scores(out)
+    return {"weights": run.name, "frames": labelled.name, "scores_with_95_percent_intervals": found}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="vit_small_patch16_unet")
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compile", action="store_true", help="also torch.compile, which needs a C++ compiler")
+    parser.add_argument("--cost", nargs=3, type=Path, metavar=("RUN", "LABELLED", "CALIBRATION"))
+    parser.add_argument("--out", type=Path, help="JSON file to add to; without it stdout alone")
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    if options.cost:
+        name, result = f"int8 cost on {options.cost[1].name}", int8_cost(*options.cost)
+    else:
+        name = f"{options.model} {options.size} px, {options.threads} thread(s)"
+        with tempfile.TemporaryDirectory() as folder:
+            runners = candidates(options.model, options.size, Path(folder), compiled=options.compile)
+            result = {"rounds": options.rounds, "candidates": measure(runners, options.rounds)}
+    words = [word if not Path(word).is_absolute() else Path(word).name for word in sys.argv[1:]]
+    facts = {
+        "command": " ".join(["python benchmarks/inference.py", *words]),
+        "processor": processor(),
+        "versions": {package: version(package) for package in ("torch", "onnxruntime", "openvino", "vasomim")},
+        **result,
+    }
+    if options.out:
+        held = json.loads(options.out.read_text()) if options.out.exists() else {}
+        options.out.write_text(json.dumps({**held, name: facts}, indent=1) + "\n")
+    print(json.dumps({name: facts}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+#!/bin/sh
+# The weights that come with the package, from public frames to src/vasomim/weights: sh benchmarks/make_weights.sh RUNS
+# About five hours of one CPU core; every command goes on where it was stopped. Measured numbers: docs/weights.md.
+set -eu
+runs=${1:?"give a folder for the runs"}
+data=${VASOMIM_DATA:?"set VASOMIM_DATA to the folder of public angiograms, see docs/datasets.md"}
+labelled=$data/arcade/syntax/train
+frames="$labelled $data/arcade/stenosis_352/train $data/danilov_352"
+mkdir -p "$runs"
+
+# One of all copies of a frame, and of those the frames that are not labelled.
+[ -f "$runs/keep.txt" ] || vasomim doctor $frames --keep-list "$runs/keep.txt" || [ $? -eq 1 ]
+awk '/\/$/ { other = !/syntax/ } other' "$runs/keep.txt" > "$runs/unlabelled.txt"
+
+vasomim segmentor "$runs/keep.txt" --out "$runs/segmentor" --config segmentor_laptop
+vasomim pretrain "$runs/keep.txt" --vessels "$runs/segmentor/vessels" --segmentor "$runs/segmentor" \
+    --out "$runs/encoder" --config pretrain_laptop
+[ -d "$runs/synthetic" ] || vasomim synthesize --out "$runs/synthetic" --num-frames 400 --seed 17
+vasomim finetune "$labelled" --init "$runs/encoder" --tree.unlabelled "$runs/unlabelled.txt" \
+    --tree.drawn "$runs/synthetic" --out "$runs/default" --config finetune_default
+vasomim finetune "$labelled" --out "$runs/fast" --config finetune_fast
+
+for name in encoder default fast; do
+    python benchmarks/release.py pack "$runs/$name" "$name"
+    python benchmarks/release.py measure "$name"
+    python benchmarks/release.py card "$name"
+done

@@ -1,0 +1,193 @@
+"""Make the weights that come with the package from finished runs, measure them, and write their cards.
+
+    python benchmarks/release.py pack RUN default            # a run of `vasomim finetune`: 16 bit, into the package
+    python benchmarks/release.py measure default --data "$VASOMIM_DATA"   # -> results/weights/default.json
+    python benchmarks/release.py card default                # model card, from the file above and release_cards.py
+
+How the runs are made stands in docs/weights.md. Nothing is chosen by what `measure` finds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from release_cards import ATTRIBUTION, CARDS
+
+from vasomim._version import __version__
+from vasomim.models.shipped import FOLDER, SUMS
+from vasomim.models.weights import load_pretrained, save_pretrained
+
+RESULTS = Path("results/weights")
+EVALUATIONS = {
+    "default": {
+        "ARCADE val, native": ("arcade/syntax/val", "default", None),
+        "ARCADE val, 224 px": ("arcade/syntax/val", "default", 224),
+        "XCAD train": ("xcad/train", "full-tree", None),
+        "DCA1 train": ("dca1/train", "full-tree", None),
+    },
+    "fast": {
+        "ARCADE val, native": ("arcade/syntax/val", "fast", None),
+        "ARCADE val, 224 px": ("arcade/syntax/val", "fast", 224),
+        "XCAD train": ("xcad/train", "fast", None),
+        "DCA1 train": ("dca1/train", "fast", None),
+    },
+    "encoder": {},
+}
+"""Data, weights and --size of each row; XCAD and DCA1 are all of what is public here, and were never trained on."""
+
+
+def pack(run: Path, name: str) -> None:
+    """A run's export, in 16 bit, as src/vasomim/weights/NAME, and its line in SHA256SUMS."""
+    model, config = load_pretrained(run)
+    record = json.loads((run / "run.json").read_text())
+    config["run"] = {"seed": record["facts"]["seed"], "versions": record["versions"], "data": record["facts"]["data"]}
+    config["weights"] = name
+    save_pretrained(FOLDER / name, model, config, f"# {name}\n", torch.float16)
+    digest = hashlib.sha256((FOLDER / name / "model.safetensors").read_bytes()).hexdigest()
+    sums = FOLDER / SUMS
+    lines = sums.read_text().splitlines() if sums.is_file() else []
+    kept = [line for line in lines if not line.endswith(f"  {name}/model.safetensors")]
+    sums.write_text("\n".join(sorted([*kept, f"{digest}  {name}/model.safetensors"])) + "\n")
+    print(f"{FOLDER / name}: {(FOLDER / name / 'model.safetensors').stat().st_size / 2**20:.1f} MiB")
+
+
+def evaluate(data: Path, where: str, weights: str, size: int | None) -> dict[str, Any]:
+    """The card of one evaluation, by the command that anyone can repeat."""
+    command = ["evaluate", str(data / where), "--weights", weights, "--json", *(["--size", str(size)] if size else [])]
+    done = subprocess.run([sys.executable, "-m", "vasomim", *command], check=True, capture_output=True, text=True)
+    card: dict[str, Any] = json.loads(done.stdout)
+    card["command"] = " ".join(["vasomim", *command]).replace(str(data), "$VASOMIM_DATA")
+    return {key: card[key] for key in ("command", "n", "metrics", "pooled", "by_width", "calibration", "protocol")}
+
+
+def speed(name: str, frames: int = 20) -> dict[str, float]:
+    """Seconds for a frame of 512 px, one at a time, and the process's peak memory; in a process of its own."""
+    program = (
+        "import json, resource, sys, time, numpy as np\n"
+        "from vasomim import Predictor\n"
+        "from vasomim.synth import generate\n"
+        f"p = Predictor.from_pretrained({name!r}, 'cpu', 'fp32')\n"
+        "image = generate(0).image\n"
+        "p.predict(image)\n"
+        "times = []\n"
+        f"for _ in range({frames}):\n"
+        "    start = time.perf_counter(); p.predict(image); times.append(time.perf_counter() - start)\n"
+        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "print(json.dumps({'seconds_a_frame': float(np.median(times)), 'peak_mib': peak}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def measure(data: Path, name: str) -> None:
+    """Every evaluation and the speed, into results/weights/NAME.json."""
+    rows = {}
+    for title, (where, weights, size) in EVALUATIONS[name].items():
+        rows[title] = evaluate(data, where, weights, size)
+        found = rows[title]["metrics"]
+        print(
+            title, *(f"{key} {found[key]['mean']:.4f}" for key in ("dice", "cldice", "precision", "recall")), flush=True
+        )
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    result = {
+        "weights": name,
+        "version": __version__,
+        "commit": commit,
+        "sha256": hashlib.sha256((FOLDER / name / "model.safetensors").read_bytes()).hexdigest(),
+        "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        "evaluations": rows,
+        **({"speed": speed(name)} if rows else {}),
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def number(score: dict[str, Any]) -> str:
+    """A mean with its interval."""
+    low, high = score["ci95"]
+    return f"{score['mean']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def score_table(result: dict[str, Any]) -> list[str]:
+    """One row an evaluation."""
+    names = ("dice", "cldice", "precision", "recall", "hd95", "betti0_error")
+    lines = ["| frames | n | " + " | ".join(names) + " | calibration error |", "|---" * (len(names) + 3) + "|"]
+    for title, row in result["evaluations"].items():
+        scores = [number(row["metrics"][name]) for name in names]
+        lines.append(f"| {title} | {row['n']} | " + " | ".join(scores) + f" | {row['calibration']['ece']:.4f} |")
+    return lines
+
+
+def width_table(result: dict[str, Any]) -> list[str]:
+    """Recall and precision by vessel width, at native size."""
+    lines = ["| frames | width (px) | recall | precision |", "|---|---|---|---|"]
+    for title, row in result["evaluations"].items():
+        if row["protocol"]["size"] != "native":
+            continue
+        for width, scores in row["by_width"].items():
+            values = [scores["recall"], scores["precision"]]
+            lines.append(
+                f"| {title} | {width} | " + " | ".join("-" if v is None else f"{v:.3f}" for v in values) + " |"
+            )
+    return lines
+
+
+def card(name: str) -> None:
+    """README.md beside the weights."""
+    config = json.loads((FOLDER / name / "config.json").read_text())
+    file = RESULTS / f"{name}.json"
+    result = json.loads(file.read_text()) if file.is_file() else {"evaluations": {}}
+    text = CARDS[name]
+    lines = [
+        f"# {name}",
+        "",
+        text["about"],
+        "",
+        "**Research use, not a medical device.**",
+        "",
+        "## Use",
+        "",
+        text["use"],
+    ]
+    lines += ["", "## Data, licences, attribution", "", text["data"], "", ATTRIBUTION]
+    lines += ["", "## Recipe", "", text["recipe"]]
+    run = config["run"]
+    lines += ["", f"Seed {run['seed']}; torch {run['versions']['torch']}, vasomim {run['versions']['vasomim']}."]
+    if result["evaluations"]:
+        lines += ["", "## Measured", "", text["measured"], "", *score_table(result), "", *width_table(result)]
+        spent = result["speed"]
+        lines += ["", f"On {result['hardware']}, fp32, one frame of 512 px: {1e3 * spent['seconds_a_frame']:.0f} ms; "]
+        lines[-1] += f"peak memory of the process {spent['peak_mib']:.0f} MiB."
+        lines += ["", "Commands:", "", *(f"    {row['command']}" for row in result["evaluations"].values())]
+    lines += ["", "## Limits and known failures", "", text["limits"], ""]
+    (FOLDER / name / "README.md").write_text("\n".join(lines))
+
+
+def main() -> None:
+    """Pack, measure or card."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["pack", "measure", "card"])
+    parser.add_argument("names", nargs="+", help="RUN NAME for pack, NAME for the others")
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("VASOMIM_DATA", "data")))
+    arguments = parser.parse_args()
+    if arguments.action == "pack":
+        run, name = arguments.names
+        pack(Path(run), name)
+    elif arguments.action == "measure":
+        measure(arguments.data, *arguments.names)
+    else:
+        card(*arguments.names)
+
+
+if __name__ == "__main__":
+    main()

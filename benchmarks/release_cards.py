@@ -1,0 +1,79 @@
+"""What the model cards of the shipped weights say beside their numbers."""
+
+# ruff: noqa: E501 - prose, a paragraph a line
+
+from __future__ import annotations
+
+from typing import Final, TypedDict
+
+
+class Words(TypedDict):
+    """The parts of a card that are no numbers."""
+
+    about: str
+    use: str
+    data: str
+    recipe: str
+    measured: str
+    limits: str
+
+
+ATTRIBUTION: Final = """| data | part in training | licence | cite |
+|---|---|---|---|
+| ARCADE, vessel and stenosis tasks, train | frames; for the segmenters vessel outlines of `syntax/train` | CC0 | Popov et al., Scientific \
+Data 11:20, 2024 |
+| Danilov et al., train patients | frames; no boxes | CC BY 4.0 | Danilov et al., Scientific Reports 11:7582, 2021; \
+Mendeley Data, doi 10.17632/ydrm75xywg |
+| synthetic frames | frames and exact masks | made by `vasomim synthesize` | - |
+
+No frame of any validation or test part, and none of XCAD or DCA1, was trained on. The weights may be used under the
+licence of this software (Apache-2.0); whoever passes them on should keep this table."""
+
+_MEASURED: Final = """Means of per-image values at native size unless a side is given, 95 % bootstrap intervals over frames. ARCADE outlines
+main vessels alone, XCAD and DCA1 every vessel, so rows of different data sets are not comparable. ARCADE publishes no
+patient ids: frames of one patient may lie on both sides of its split (three pairs of one run are known to)."""
+
+CARDS: Final[dict[str, Words]] = {
+    "default": {
+        "about": "Vessels in X-ray coronary angiograms: a ViT-Ti pre-trained with VasoMIM, and a convolutional decoder. "
+        "Two outputs: `main`, the main vessels as ARCADE outlines them, and `full-tree`, every vessel that is seen.",
+        "use": "`vasomim predict FRAMES` (main vessels), `vasomim predict FRAMES --weights full-tree`; "
+        '`vasomim.Predictor.from_pretrained("default")`. Frames of any size, 8 or 16 bit, vessels dark; they are '
+        "stretched to 512 px.",
+        "data": "Outlines of 95 % of ARCADE's `syntax/train` teach the main vessels; the rest set scale, shift and "
+        "threshold. The tree is learned from these outlines together with extracted vessels, from extracted vessels of "
+        "2,704 frames without labels (copies removed), and from 400 synthetic frames. The extraction is version 5, fitted "
+        "to ARCADE and synthetic frames alone. The encoder's pre-training was guided by version 4, whose eight filter "
+        "weights were fitted with 100 labelled frames of XCAD and DCA1, too; no network has seen those.",
+        "recipe": "`benchmarks/make_weights.sh`: `finetune_default`, 1,300 steps of 16 crops of 416 px, AdamW 2e-3, layer "
+        "decay 0.85, on one CPU core, from the weights called `encoder`. Stored in 16 bit.",
+        "measured": _MEASURED,
+        "limits": "",
+    },
+    "fast": {
+        "about": "Main vessels in X-ray coronary angiograms on slow machines: UNeXt-S (Valanarasu & Patel, MICCAI 2022), "
+        "253,417 parameters, from scratch.",
+        "use": "`vasomim predict FRAMES --weights fast`; frames as for `default`.",
+        "data": "Outlines of 95 % of ARCADE's `syntax/train`; the rest set scale, shift and threshold.",
+        "recipe": "`benchmarks/make_weights.sh`: `finetune_fast`, 800 steps of 16 crops of 416 px, AdamW 4e-3, on one CPU "
+        "core. Stored in 16 bit.",
+        "measured": _MEASURED,
+        "limits": "",
+    },
+    "encoder": {
+        "about": "A ViT-Ti/16 that has seen angiograms and no label: VasoMIM v2 (arXiv 2602.11536), one grey channel.",
+        "use": "`vasomim finetune LABELLED --init encoder`; `vasomim.load_encoder`. Keys are timm's; "
+        "`vasomim inspect encoder --export timm --out DIR` writes it for other libraries.",
+        "data": "3,951 frames of ARCADE `syntax/train`, `stenosis/train` and Danilov (247 re-encoded copies among them), "
+        "without labels. The extraction that guided it was version 4: its eight filter weights were fitted to labels of "
+        "125 frames of ARCADE, 50 of XCAD and 50 of DCA1. No network has seen frames of the latter two.",
+        "recipe": "`pretrain_laptop`: 2,400 steps of 16 crops of 224 px, AdamW 5e-4, co-guidance and consistency, on one CPU "
+        "core. A ridge probe of its frozen tokens explains R² 0.63 of the vessel share of held-out patches (random weights "
+        "0.18); fine-tuned with all labels of ARCADE it gives 0.747 Dice at 224 px, scratch 0.728 (docs/results.md). "
+        "Stored in 16 bit.",
+        "measured": "",
+        "limits": "Pre-trained for a three-thousandth of the published budget (38,400 crops against 137 million): a start that "
+        "helps, not the published model. With a tenth of ARCADE's labels and a short fine-tuning it made no difference "
+        "to Dice.",
+    },
+}

@@ -1,0 +1,89 @@
+"""`vasomim export`: a trained segmenter as a network for ONNX Runtime or OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vasomim.commands.console import print_result, say, warn
+from vasomim.config import ExportConfig
+from vasomim.data.open import open_frames
+from vasomim.data.samples import FrameDataset
+from vasomim.errors import MisuseError
+from vasomim.inference.backends import Images, require_modules
+
+COMPARED = 4
+"""Frames that the exported network is compared with torch on."""
+WORTH_A_WARNING = 0.9
+"""Dice between the masks of the 8-bit network and of torch below which people are warned."""
+
+
+def run(config: ExportConfig, *, json: bool = False, verbose: bool = False) -> int:
+    """Write OUT with the network, its config and card; print how it agrees with torch."""
+    packages = ("onnx", "onnxscript", "onnxruntime", *(["openvino"] if config.format == "openvino" else []))
+    require_modules(*packages, purpose=f"exporting to {config.format}")
+    from vasomim.export.folder import load_segmenter, write_export  # needs what was just asked for
+
+    path = _weights(config)
+    network, described = load_segmenter(path)
+    frames = list(_frames(config, described.get("inference", {})))
+    calibration = frames[COMPARED:] if config.int8 else []
+    if verbose:
+        say(f"exporting {described['model']} for {config.format}, comparing on {len(frames[:COMPARED])} frames")
+    facts = write_export(network, described, _card(path), config.out, config.format, frames[:COMPARED], calibration)
+    agreement = facts["agreement"]
+    if agreement["mask_dice"] < WORTH_A_WARNING:
+        warn(
+            f"masks of the exported network agree with torch's by Dice {agreement['mask_dice']:.3f} only; give "
+            "--calibration frames like those it will see, or leave --int8 out"
+        )
+    size = sum(file.stat().st_size for file in config.out.iterdir())
+    result = {"out": str(config.out), "format": config.format, "int8": config.int8, "bytes": size, **agreement}
+    print_result(result, json=json)
+    return 0
+
+
+def _weights(config: ExportConfig) -> Path:
+    if len(config.inputs) != 1:
+        raise MisuseError(f"got {len(config.inputs)} INPUTs, need one: a run folder, its export folder or weight file")
+    if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
+        raise MisuseError(f"{config.out} is not empty; choose another --out for the export")
+    if config.calibration and not config.int8:
+        warn("--calibration has an effect with --int8 alone, other than the frames to compare on")
+    return config.inputs[0]
+
+
+def _frames(config: ExportConfig, inference: Mapping[str, Any]) -> Iterator[Images]:
+    """Frames as the network sees them: first those to compare on, then those to take ranges from."""
+    from vasomim.export.frames import as_seen, spread, synthetic_frames
+
+    wanted = COMPARED + (config.calibration_frames if config.int8 else 0)
+    if not config.calibration:
+        yield from (as_seen(frame, inference) for frame in synthetic_frames(wanted))
+        return
+    dataset = open_frames(config.calibration)
+    chosen = spread(len(dataset), wanted)
+    if len(chosen) <= COMPARED and config.int8:
+        raise MisuseError(f"got {len(chosen)} --calibration frames, need more than {COMPARED}: some are to compare on")
+    for index in _compared_first(chosen):
+        yield as_seen(_image(dataset, index), inference)
+
+
+def _compared_first(chosen: list[int]) -> list[int]:
+    """The same indices, led by some that are spread over all."""
+    first = [chosen[int(k)] for k in np.linspace(0, len(chosen) - 1, min(COMPARED, len(chosen))).round()]
+    return first + [index for index in chosen if index not in first]
+
+
+def _image(dataset: FrameDataset, index: int) -> Any:
+    return dataset[index].image
+
+
+def _card(weights: Path) -> str:
+    """The card beside the weights, or a line that stands in for it."""
+    places = (weights / "export", weights, weights.parent)
+    found = next((place / "README.md" for place in places if (place / "README.md").is_file()), None)
+    return found.read_text(encoding="utf-8") if found else "Research use, not a medical device.\n"

@@ -1,0 +1,1 @@
+"""Trained segmenters as networks for ONNX Runtime and OpenVINO."""

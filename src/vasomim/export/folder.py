@@ -1,0 +1,172 @@
+"""A folder with an exported network and all that is needed to use it: whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+
+from vasomim.errors import CheckpointError, MisuseError, VasomimError
+from vasomim.export.graph import to_onnx
+from vasomim.export.quantize import observe, quantization_points, quantize
+from vasomim.inference.backends import ENTRIES, Backend, Images, open_runtime, sha256
+from vasomim.inference.torch_backend import TorchBackend
+from vasomim.metrics import dice
+from vasomim.models.weights import load_pretrained
+
+RuntimeFormat = Literal["onnx", "openvino"]
+PACKAGES: Mapping[str, tuple[str, ...]] = {"onnx": ("onnxruntime",), "openvino": ("openvino",)}
+"""What computes each format."""
+LARGEST_DIFFERENCE = 5e-3
+"""Between probabilities of torch and of an exported network without 8-bit rounding; more is a fault of the export."""
+_SEGMENTING = ("segmentation", "segmentor")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How an exported network answers, compared with torch in fp32 on the same frames."""
+
+    frames: int
+    largest_difference: float
+    """Between probabilities, of all pixels of all frames."""
+    mean_difference: float
+    mask_dice: float
+    """Dice between the masks of both, mean over frames."""
+
+
+def load_segmenter(path: Path) -> tuple[TorchBackend, dict[str, Any]]:
+    """The network to export, in fp32 on the CPU, and its config.
+
+    Raises:
+        MisuseError: nothing is there.
+        CheckpointError: corrupt weights, or weights that do not segment.
+    """
+    model, config = load_pretrained(path)
+    if config.get("kind") not in _SEGMENTING:
+        raise CheckpointError(
+            f"{path} holds weights of kind {config.get('kind')!r}, which segment nothing yet; fine-tune them first: "
+            f"vasomim finetune DATA --init {path}"
+        )
+    return TorchBackend(model, "cpu", "fp32"), config
+
+
+def write_export(
+    network: TorchBackend,
+    config: Mapping[str, Any],
+    card: str,
+    out: Path,
+    runtime: RuntimeFormat,
+    frames: Sequence[Images],
+    calibration: Sequence[Images] = (),
+) -> dict[str, Any]:
+    """Write model.onnx, or model.xml and model.bin, with config.json and README.md, compare it with torch, and say how.
+
+    Args:
+        network: from `load_segmenter`.
+        config: its config; threshold and mode of inference travel on.
+        card: its model card.
+        out: folder, new or empty.
+        runtime: what it is made for.
+        frames: to compare on, each (1, 1, H, W).
+        calibration: frames that 8-bit ranges are taken from, each (1, 1, H, W); none leaves the network in fp32.
+
+    Returns:
+        What config.json says under `export`.
+
+    Raises:
+        MisuseError: `out` holds something.
+        VasomimError: the exported network answers otherwise than torch, or nothing can be written.
+    """
+    with _whole_folder(out) as stage:
+        _write_network(stage, network, runtime, calibration)
+        facts: dict[str, Any] = {
+            "format": runtime,
+            "int8": bool(calibration),
+            "sha256": {file.name: sha256(file) for file in sorted(stage.iterdir())},
+            "source": network.fingerprint(),
+            "versions": {name: version(name) for name in ("torch", "onnx", *PACKAGES[runtime])},
+        }
+        _describe(stage, config, facts, card)
+        exported, _ = open_runtime(runtime, stage / ENTRIES[runtime], "cpu", "fp32")
+        agreement = compare(exported, network, frames, float(config.get("threshold", 0.5)))
+        if not facts["int8"] and agreement.largest_difference > LARGEST_DIFFERENCE:
+            raise VasomimError(
+                f"the exported network differs from torch by up to {agreement.largest_difference:.2g} in probability, "
+                f"more than {LARGEST_DIFFERENCE}; nothing was written. Try another version of {PACKAGES[runtime][0]}"
+            )
+        facts["agreement"] = asdict(agreement)
+        _describe(stage, config, facts, card)
+    return facts
+
+
+def _write_network(stage: Path, network: TorchBackend, runtime: RuntimeFormat, calibration: Sequence[Images]) -> None:
+    graph = to_onnx(network.model)
+    if calibration:
+        points = quantization_points(graph, attention_weights=runtime == "openvino", joined=runtime == "onnx")
+        graph = quantize(graph, points, observe(graph, points, calibration))
+    if runtime == "onnx":
+        onnx.save(graph, stage / ENTRIES["onnx"])
+        return
+    import openvino
+
+    # Read and saved as it is: the converter of the same package would call home.
+    model = openvino.Core().read_model(graph.SerializeToString())
+    openvino.save_model(model, str(stage / ENTRIES["openvino"]), compress_to_fp16=False)
+
+
+def compare(exported: Backend, network: Backend, frames: Sequence[Images], threshold: float) -> Agreement:
+    """Agreement of two networks on frames, each (1, 1, H, W)."""
+    largest, means, overlaps = 0.0, [], []
+    for frame in frames:
+        one, other = exported.probabilities(frame)[0], network.probabilities(frame)[0]
+        difference = np.abs(one - other)
+        largest = max(largest, float(difference.max()))
+        means.append(float(difference.mean()))
+        overlaps.append(dice(one >= threshold, other >= threshold))
+    return Agreement(len(frames), largest, float(np.mean(means)), float(np.mean(overlaps)))
+
+
+def _describe(stage: Path, config: Mapping[str, Any], facts: Mapping[str, Any], card: str) -> None:
+    text = json.dumps({**config, "export": facts}, indent=2, sort_keys=True)
+    (stage / "config.json").write_text(text + "\n", encoding="utf-8")
+    (stage / "README.md").write_text(f"{card.rstrip()}\n\n{_card_section(facts)}", encoding="utf-8")
+
+
+def _card_section(facts: Mapping[str, Any]) -> str:
+    rounded = "8-bit weights and activations" if facts["int8"] else "fp32"
+    agreement = facts.get("agreement")
+    lines = ["## Export", f"{facts['format']}, {rounded}, from weights {facts['source'][:16]}, {facts['versions']}."]
+    if agreement:
+        lines.append(
+            f"Compared with torch in fp32 on {agreement['frames']} frames: probabilities differ by "
+            f"{agreement['mean_difference']:.1e} in the mean and {agreement['largest_difference']:.1e} at most; Dice "
+            f"between both masks {agreement['mask_dice']:.4f}."
+        )
+    return "\n".join([*lines, ""])
+
+
+@contextmanager
+def _whole_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the place of `out` when all went well and leaves no trace else."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise MisuseError(f"{out} is not empty; choose another --out for the export")
+    stage = out.with_name(f".{out.name}.new-{os.getpid()}")
+    try:
+        stage.mkdir(parents=True)
+        yield stage
+        if out.exists():
+            out.rmdir()
+        stage.rename(out)
+    except OSError as error:
+        raise VasomimError(f"cannot write {out}: {error.strerror or error}; nothing was written") from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)

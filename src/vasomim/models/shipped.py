@@ -1,0 +1,61 @@
+"""Weights that come with the package, by name. No torch is needed to find them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from vasomim.errors import CheckpointError
+
+FOLDER: Final = Path(__file__).parent.parent / "weights"
+SUMS: Final = "SHA256SUMS"
+_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """Where the weights of a name are, and which of their outputs it means."""
+
+    folder: str
+    about: str
+    output: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """Folder with model.safetensors, config.json and README.md, the model card."""
+        return FOLDER / self.folder
+
+
+SHIPPED: Final[dict[str, Shipped]] = {
+    "default": Shipped("default", "main vessels, as ARCADE outlines them"),
+    "full-tree": Shipped("default", "every vessel that is seen, side branches included", "full-tree"),
+    "fast": Shipped("fast", "main vessels, several times as fast"),
+    "encoder": Shipped("encoder", "a pre-trained ViT-Ti, to start fine-tuning from"),
+}
+
+
+def shipped_weights(name: str | Path) -> Shipped | None:
+    """The weights of that name, checked; None where the package has none of it. `./NAME` is a path in any case.
+
+    Raises:
+        CheckpointError: the file is missing or is not the one that was shipped.
+    """
+    found = SHIPPED.get(str(name))
+    if found is not None:
+        _check(found.folder)
+    return found
+
+
+@cache
+def _check(folder: str) -> None:
+    try:
+        with (FOLDER / folder / _FILE).open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        listed = (FOLDER / SUMS).read_text().splitlines()
+    except OSError as error:
+        raise CheckpointError(f"the package's weights {folder!r} cannot be read ({error}); install it anew") from None
+    if f"{digest}  {folder}/{_FILE}" not in listed:
+        raise CheckpointError(f"the package's weights {folder!r} are damaged: another SHA-256; install it anew")
