@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from vasomim.benchmarks.speed.limits import Limits, Work, measure_limits
+from vasomim.benchmarks.speed.networks import fastest_exact
 from vasomim.benchmarks.speed.run import measure_speed
 from vasomim.benchmarks.speed.stages import STAGES
 from vasomim.benchmarks.speed.timing import Stage, clock_for, computing_in, make_row, take_turns
 from vasomim.benchmarks.speed.work import count_flops, hessian_flops
 from vasomim.cli.app import main
 from vasomim.config.benchmarks import STAGES as KNOWN
+from vasomim.inference.torch_backend import TorchBackend
 from vasomim.models.registry import create_model
 
 
@@ -113,7 +115,19 @@ def test_step__learns_on_both_sides(name: str, tmp_path: Path) -> None:
 
 def test_infer__gives_one_probability_twice(tmp_path: Path) -> None:
     stage = made("infer", tmp_path)
-    np.testing.assert_allclose(np.asarray(stage.ours())[0], stage.reference(), atol=2e-2)
+    np.testing.assert_allclose(stage.ours()[0], stage.reference(), atol=2e-2)
+
+
+@pytest.mark.slow
+def test_fastest_exact__is_openvino_and_agrees_with_torch(tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="needs vasomim[export]")
+    network = TorchBackend(create_model("vit_test_unet", img_size=64).eval(), "cpu", "fp32")
+    image = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+    backend, runtime = fastest_exact(network, "vit_test_unet", image, tmp_path)
+    assert runtime == "OpenVINO"
+    tolerance = 1e-3 if backend.precision == "fp32" else 5e-2
+    images = image.numpy()
+    np.testing.assert_allclose(backend.probabilities(images), network.probabilities(images), atol=tolerance)
 
 
 def test_measure_speed__has_a_row_a_stage() -> None:
