@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +141,27 @@ def test_measure_speed__has_a_row_a_stage() -> None:
         assert 0 < row["limit_share"] < 2
     assert result["hardware"]["cores"]
     assert torch.get_num_threads() == threads
+
+
+def test_measure_speed__lets_go_of_a_stage_before_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Network:
+        pass
+
+    held: list[weakref.ref[Network]] = []
+
+    def large(folder: Path, *, quick: bool) -> Stage:  # noqa: ARG001
+        network = Network()
+        held.append(weakref.ref(network))
+        return Stage(ours=lambda: (network, sum(range(9999))), reference=lambda: network, work=Work(), rounds=1)
+
+    def following(folder: Path, *, quick: bool) -> Stage:  # noqa: ARG001
+        gc.collect()
+        assert held[0]() is None
+        return Stage(ours=lambda: sum(range(9999)), reference=int, work=Work(), rounds=1)
+
+    monkeypatch.setitem(STAGES, "mask", large)
+    monkeypatch.setitem(STAGES, "data", following)
+    assert len(measure_speed(["mask", "data"], quick=True)["rows"]) == 2
 
 
 def test_command__prints_json_alone_and_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
