@@ -74,7 +74,15 @@ def methods() -> str:
     of = compared(rows)
     write_text(IMAGES / "label_efficiency.svg", efficiency_figure(rows, of))
     write_text(IMAGES / "differences.svg", difference_figure(rows, of))
-    parts = [MAIN_TEXT, summary_table(rows, of), EFFICIENCY, PAIRED, difference_table(rows, of), DIFFERENCES]
+    parts = [
+        MAIN_TEXT,
+        summary_table(rows, of),
+        summary_table(rows, of, "cldice"),
+        EFFICIENCY,
+        PAIRED,
+        difference_table(rows, of),
+        DIFFERENCES,
+    ]
     return "\n".join([*parts, ALL_SCORES, score_table(rows, of)])
 
 
@@ -208,6 +216,7 @@ def update_readme(path: Path) -> None:
     before, rest = path.read_text().split(MARKS[0])
     _, after = rest.split(MARKS[1])
     rows = grid_rows()
+<<<<<<< HEAD
     parts = [
         README_WEIGHTS + weights(),
         README_EXTRACTION + extraction(),
@@ -215,6 +224,10 @@ def update_readme(path: Path) -> None:
         summary_table(rows, compared(rows)),
     ]
     body = "".join(f"\n{part}" for part in parts) + "\n"
+=======
+    tables = [summary_table(rows, compared(rows), metric) for metric in ("dice", "cldice")]
+    body = f"\n{README_EXTRACTION}{extraction()}\n{MAIN_TEXT}\n{tables[0]}\n{tables[1]}\n"
+>>>>>>> methods
     path.write_text(before + MARKS[0] + body + MARKS[1] + after)
 
 
