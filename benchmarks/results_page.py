@@ -216,18 +216,9 @@ def update_readme(path: Path) -> None:
     before, rest = path.read_text().split(MARKS[0])
     _, after = rest.split(MARKS[1])
     rows = grid_rows()
-<<<<<<< HEAD
-    parts = [
-        README_WEIGHTS + weights(),
-        README_EXTRACTION + extraction(),
-        MAIN_TEXT,
-        summary_table(rows, compared(rows)),
-    ]
-    body = "".join(f"\n{part}" for part in parts) + "\n"
-=======
     tables = [summary_table(rows, compared(rows), metric) for metric in ("dice", "cldice")]
-    body = f"\n{README_EXTRACTION}{extraction()}\n{MAIN_TEXT}\n{tables[0]}\n{tables[1]}\n"
->>>>>>> methods
+    parts = [README_WEIGHTS + weights(), README_EXTRACTION + extraction(), MAIN_TEXT, *tables]
+    body = "".join(f"\n{part}" for part in parts) + "\n"
     path.write_text(before + MARKS[0] + body + MARKS[1] + after)
 
 
