@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
 from scipy import ndimage
 from skimage.filters import sato as skimage_sato
 
-from vasomim.vessels import extract_vessels
+from vasomim.vessels import extract_vessels, extract_vessels_on
 
 METHODS = ["default", "reference"]
 both = pytest.mark.parametrize("method", METHODS)
@@ -157,3 +159,31 @@ def test_extract_vessels__refuses_what_is_no_frame(method, image, words):
 def test_extract_vessels__refuses_an_unknown_method():
     with pytest.raises(ValueError, match="default"):
         extract_vessels(np.zeros((8, 8)), "frangi")
+
+
+@both
+@pytest.mark.parametrize("each", [map, ThreadPoolExecutor(2).map])
+def test_extract_vessels_on__gives_what_single_frames_give(method, each):
+    frames = [angiogram(seed, size)[0] for seed, size in ((0, 160), (1, 160), (2, 200))]
+    frames.insert(1, np.full((160, 160), 7, np.uint8))
+    frames.append((frames[0] / np.float32(255)).astype(np.float32))
+    together = extract_vessels_on("cpu", frames, method, each)
+    assert len(together) == len(frames)
+    for frame, (mask, response) in zip(frames, together, strict=True):
+        expected, alone = extract_vessels(frame, method, return_vesselness=True)
+        assert mask.dtype == np.bool_
+        if method == "reference":
+            np.testing.assert_array_equal(mask, expected)
+            np.testing.assert_array_equal(response, alone)
+        else:  # a pixel on the threshold may fall either way: at most one in a thousand
+            assert (mask != expected).mean() <= 1e-3
+            np.testing.assert_allclose(response, alone, atol=1e-3)
+
+
+def test_extract_vessels_on__refuses_an_unknown_method():
+    with pytest.raises(ValueError, match="default"):
+        extract_vessels_on("cpu", [np.zeros((8, 8))], "frangi")
+
+
+def test_extract_vessels_on__nothing_gives_nothing():
+    assert extract_vessels_on("cpu", [], "reference") == []

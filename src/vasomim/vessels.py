@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from itertools import groupby
+from typing import Any, Literal, NamedTuple, overload
 
 import cv2
 import numpy as np
@@ -23,6 +24,10 @@ from vasomim.ops.vesselness import sato, sato_at
 from vasomim.types import BoolImage, FloatImage
 
 Method = Literal["default", "reference"]
+Extracted = tuple[BoolImage, FloatImage]
+"""Mask and vesselness of a frame, each (H, W)."""
+Terms = tuple[list[FloatImage], BoolImage]
+"""See `anatomy_terms`."""
 
 # Part of the key of cached masks: raise it whenever a method's output changes.
 METHOD_VERSION = 5
@@ -100,14 +105,14 @@ def _to_uint8(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return np.rint(_unit(image) * 255).astype(np.uint8)
 
 
-def _truncated_sato(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _truncated(image: npt.NDArray[np.uint8], tubeness: FloatImage) -> npt.NDArray[np.uint8]:
     """Sato's tubeness cut to integers, as float64 arithmetic would cut it, with a zeroed border: (H, W) uint8."""
     border = REFERENCE_BORDER
     response = np.zeros(image.shape, np.float32)
     if min(image.shape) <= 2 * border:
         return response.astype(np.uint8)
     inner = (slice(border, -border), slice(border, -border))
-    response[inner] = sato(image, REFERENCE_SIGMAS)[inner]
+    response[inner] = tubeness[inner]
     nearest = np.rint(response)
     # Below 1 the cast gives 0 on both sides of 0, and no other integer is near.
     open_ = (np.abs(response - nearest) < REFERENCE_TOLERANCE) & (nearest >= 1)
@@ -117,16 +122,44 @@ def _truncated_sato(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return out
 
 
-def _reference(image: npt.NDArray[Any]) -> tuple[BoolImage, FloatImage]:
+def _reference(image: npt.NDArray[Any]) -> Extracted:
+    frame = _to_uint8(image)
+    return _reference_of(frame, sato(frame, REFERENCE_SIGMAS))
+
+
+def _reference_of(frame: npt.NDArray[np.uint8], tubeness: FloatImage) -> Extracted:
     """Sato cut to 8 bits, border zeroed, 92nd percentile, the 4-connected component of the first brightest pixel."""
-    response = _truncated_sato(_to_uint8(image))
+    response = _truncated(frame, tubeness)
     kept = (response >= np.percentile(response, REFERENCE_PERCENTILE)) & (response > 0)
     brightest = np.unravel_index(int(np.argmax(response)), response.shape)
     mask = component_at(kept, (int(brightest[0]), int(brightest[1])), connectivity=4)
     return mask, response.astype(np.float32) / np.float32(255)
 
 
-def anatomy_terms(image: npt.NDArray[Any]) -> tuple[list[FloatImage], BoolImage]:
+class Prepared(NamedTuple):
+    """A frame at the working size (h, w): its logarithm, filled outside the field of view, and where to trust it."""
+
+    logs: FloatImage
+    field: BoolImage
+
+    @property
+    def small(self) -> FloatImage:
+        """`logs` at half the size."""
+        return _reduce(self.logs, 2)
+
+
+class Ridges(NamedTuple):
+    """Of a prepared frame, arrays (h, w), or of a batch, tensors (B, h, w): ridge responses averaged along over 8, 12
+    and 28 pixels (the last at half the size), and the curvatures across and along."""
+
+    fine: Any
+    middle: Any
+    far: Any
+    across: Any
+    lengthwise: Any
+
+
+def anatomy_terms(image: npt.NDArray[Any]) -> Terms:
     """What `default` weighs, at its working size: a map (h, w) float32 for each of TERMS, and the field of view (h, w).
 
     Everything is taken from the log frame (Beer-Lambert: contrast then hardly depends on the background), ridges in
@@ -139,24 +172,47 @@ def anatomy_terms(image: npt.NDArray[Any]) -> tuple[list[FloatImage], BoolImage]
     Raises:
         ValueError: if the image is empty, not two-dimensional, not finite or out of range.
     """
-    frame = _working_size(_unit(image))
+    prepared = _prepare(_unit(image))
+    return _weighable(prepared, _ridges(hessian, eigenvalues, along_ridges, prepared.logs, prepared.small))
+
+
+def _prepare(frame: FloatImage) -> Prepared:
+    frame = _working_size(frame)
     inside = field_of_view(frame)
-    field = shrink(inside, FIELD_MARGIN)
     logs = np.log(frame + np.float32(LOG_FLOOR))
-    if not inside.all():
-        logs = _fill(logs, inside)
-    small = _reduce(logs, 2)
+    return Prepared(logs if inside.all() else _fill(logs, inside), shrink(inside, FIELD_MARGIN))
+
+
+def _ridges(
+    hessian: Callable[..., Any],
+    eigenvalues: Callable[..., Any],
+    along_ridges: Callable[..., Any],
+    logs: Any,
+    small: Any,
+) -> Ridges:
+    """All ridge filtering of `default`, by the functions for arrays (h, w) or by those for tensors (B, h, w)."""
     thin, thick = hessian(logs, 2.0, CUT), hessian(logs, 3.2, CUT)
     across, lengthwise = eigenvalues(*thick)
-    unit = np.float32((max(0.0, float(np.quantile(across[field][::3], 0.98))) if field.any() else 0) + 0.01)
-    middle = along_ridges(*thick, half_length=12, steps=2)
-    far = _enlarge(along_ridges(*hessian(small, 1.8, CUT), half_length=14, steps=4), logs.shape)
-    ridges = [along_ridges(*thin, half_length=8, steps=2), middle, far]
+    return Ridges(
+        fine=along_ridges(*thin, half_length=8, steps=2),
+        middle=along_ridges(*thick, half_length=12, steps=2),
+        far=along_ridges(*hessian(small, 1.8, CUT), half_length=14, steps=4),
+        across=across,
+        lengthwise=lengthwise,
+    )
+
+
+def _weighable(prepared: Prepared, ridges: Ridges) -> Terms:
+    """The terms in the order of TERMS, and the field."""
+    logs, field = prepared
+    strong = float(np.quantile(ridges.across[field][::3], 0.98)) if field.any() else 0.0
+    unit = np.float32(max(0.0, strong) + 0.01)
+    widths = (ridges.fine, ridges.middle, _enlarge(ridges.far, logs.shape))
     terms = [
-        *(np.log(ridge / unit + np.float32(0.03)) for ridge in ridges),
-        _near(np.minimum(middle / unit, 1) * field, 5, 2),
+        *(np.log(ridge / unit + np.float32(0.03)) for ridge in widths),
+        _near(np.minimum(ridges.middle / unit, 1) * field, 5, 2),
         (_enlarge(_blur(logs, 7, 2), logs.shape) - cv2.GaussianBlur(logs, (0, 0), 1.0)) / unit,
-        np.maximum(lengthwise, 0) / unit,
+        np.maximum(ridges.lengthwise, 0) / unit,
         _off_centre(logs.shape),
         np.full(logs.shape, np.log(unit), np.float32),
     ]
@@ -229,12 +285,18 @@ def _keep_heavy(score: FloatImage, min_share: float) -> FloatImage:
     return np.where(light[labels], np.float32(-1), score)
 
 
-def _default(image: npt.NDArray[Any]) -> tuple[BoolImage, FloatImage]:
-    """A weighted sum of log ridge responses and their surroundings, a threshold, the heavy components."""
+def _default(image: npt.NDArray[Any]) -> Extracted:
     frame = _unit(image)
-    if frame.min() == frame.max():
-        return np.zeros(frame.shape, np.bool_), np.zeros(frame.shape, np.float32)
-    score = _enlarge(anatomy_score(*anatomy_terms(frame), SETTINGS), frame.shape)
+    return _nothing(frame) if frame.min() == frame.max() else _default_of(frame, *anatomy_terms(frame))
+
+
+def _nothing(frame: FloatImage) -> Extracted:
+    return np.zeros(frame.shape, np.bool_), np.zeros(frame.shape, np.float32)
+
+
+def _default_of(frame: FloatImage, terms: Sequence[FloatImage], field: BoolImage) -> Extracted:
+    """A weighted sum of log ridge responses and their surroundings, a threshold, the heavy components."""
+    score = _enlarge(anatomy_score(terms, field, SETTINGS), frame.shape)
     return _fill_holes(_smooth(score > 0)), np.asarray(1 / (1 + np.exp(-score)), np.float32)
 
 
@@ -252,7 +314,7 @@ def _fill_holes(mask: BoolImage) -> BoolImage:
     return mask | np.asarray(small[labels], np.bool_)
 
 
-_METHODS: dict[str, Callable[[npt.NDArray[Any]], tuple[BoolImage, FloatImage]]] = {
+_METHODS: dict[str, Callable[[npt.NDArray[Any]], Extracted]] = {
     "default": _default,
     "reference": _reference,
 }
@@ -288,3 +350,50 @@ def extract_vessels(
         raise ValueError(f"method must be one of {sorted(_METHODS)}, got {method!r}")
     mask, vesselness = _METHODS[method](np.asarray(image))
     return (mask, vesselness) if return_vesselness else mask
+
+
+def extract_vessels_on(
+    device: str, images: Sequence[npt.NDArray[Any]], method: Method = "default", each: Callable[..., Any] = map
+) -> list[Extracted]:
+    """`extract_vessels` of several frames, their ridges filtered together on a device: mask and vesselness of each.
+
+    `reference` gives the same bits. `default` gives the same but for the rounding of its filters, which may move a
+    pixel that lies on the threshold; a test says how many.
+
+    Args:
+        device: as torch names it.
+        images: frames of any sizes; those of one size that follow each other are computed together.
+        method: as for `extract_vessels`.
+        each: maps over frames what is not done on the device; that of a thread pool uses several cores.
+
+    Raises:
+        ValueError: as `extract_vessels`; one bad frame stops all.
+    """
+    if method not in _METHODS:
+        raise ValueError(f"method must be one of {sorted(_METHODS)}, got {method!r}")
+    together = _default_on if method == "default" else _reference_on
+    return [found for _, same in groupby(images, np.shape) for found in together(device, list(same), each)]
+
+
+def _reference_on(device: str, images: Sequence[npt.NDArray[Any]], each: Callable[..., Any]) -> list[Extracted]:
+    from vasomim.ops import ridge_tensors  # loads torch
+
+    frames = list(each(_to_uint8, images))
+    tubeness = ridge_tensors.sato(ridge_tensors.stacked(frames, device), REFERENCE_SIGMAS, black_ridges=True)
+    return list(each(_reference_of, frames, tubeness.cpu().numpy()))
+
+
+def _default_on(device: str, images: Sequence[npt.NDArray[Any]], each: Callable[..., Any]) -> list[Extracted]:
+    from vasomim.ops import ridge_tensors as tensors  # loads torch
+
+    frames = list(each(_unit, images))
+    prepared = list(each(_prepare, frames))
+    logs, small = (tensors.stacked(maps, device) for maps in zip(*((p.logs, p.small) for p in prepared), strict=True))
+    found = _ridges(tensors.hessian, tensors.eigenvalues, tensors.along_ridges, logs, small)
+    return list(each(_default_from, frames, prepared, *(part.cpu().numpy() for part in found)))
+
+
+def _default_from(frame: FloatImage, prepared: Prepared, *ridges: FloatImage) -> Extracted:
+    if frame.min() == frame.max():
+        return _nothing(frame)
+    return _default_of(frame, *_weighable(prepared, Ridges(*ridges)))

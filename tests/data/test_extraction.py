@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from vasomim.data import extraction
 from vasomim.data.extraction import VesselStore, cache_key, extract_folder, mask_path
@@ -247,3 +248,45 @@ def test_vessel_store__names_the_command_where_a_mask_is_missing(records, tmp_pa
 def test_vessel_store__refuses_a_folder_without_extraction(tmp_path):
     with pytest.raises(MisuseError, match="vasomim extract"):
         VesselStore(tmp_path)
+
+
+TENSORS = "cpu:0"
+"""The way of a GPU, on the CPU."""
+
+
+@pytest.mark.parametrize("method", ["default", "reference"])
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+def test_extract_folder__in_batches_of_tensors_writes_the_same(records, tmp_path, method, batch_size):
+    done = []
+    arguments = {"vesselness": True, "progress": lambda: done.append(1), "device": TENSORS, "batch_size": batch_size}
+    summary = extract_folder(records, tmp_path / "out", method, 1, **arguments)
+    extract_folder(records, tmp_path / "alone", method, 1, vesselness=True)
+    assert (summary.extracted, summary.cached, summary.failed, len(done)) == (3, 0, 0, 3)
+    for record in records:
+        found, expected = (read_mask(mask_path(tmp_path / name, record.id)) for name in ("out", "alone"))
+        assert (found != expected).mean() <= (0 if method == "reference" else 1e-3)
+        assert (tmp_path / "out" / "vesselness" / f"{record.id}.png").is_file()
+
+
+def test_extract_folder__in_batches_keeps_what_is_current_and_reports_what_is_broken(records, tmp_path):
+    out = tmp_path / "out"
+    extract_folder(records, out, "reference", workers=1)
+    before = times(out)
+    cv2.imwrite(str(records[1].path), frame(9))
+    records[2].path.write_bytes(b"no picture")
+    summary = extract_folder(records, out, "reference", workers=1, device=TENSORS)
+    assert (summary.extracted, summary.cached, summary.failed) == (1, 1, 1)
+    assert str(records[2].path) in summary.failures[0]
+    after = times(out)
+    assert after["a.png"] == before["a.png"]
+    assert after["b.png"] != before["b.png"]
+    assert "c.png" not in after
+
+
+def test_extract_folder__names_the_setting_when_the_device_runs_out_of_memory(records, tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(extraction, "extract_vessels_on", full)
+    with pytest.raises(DataError, match="lower --batch-size"):
+        extract_folder(records, tmp_path / "out", workers=1, device=TENSORS)

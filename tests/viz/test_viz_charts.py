@@ -115,3 +115,14 @@ def test_line_chart__long_legends_wrap_within_the_width() -> None:
     for element in ET.fromstring(svg).iter("text"):
         if "method" in (element.text or ""):
             assert float(element.get("x", "0")) + 6 * len(element.text or "") < 640
+
+
+def test_line_chart__powers_are_straight_lines_on_logarithmic_axes() -> None:
+    svg = line_chart({"square": [(0, 5), *((10.0**k, 10.0 ** (2 * k)) for k in range(4))]}, "t", log_x=True, log_y=True)
+    line = re.search(r'<polyline points="([^"]+)"', svg)
+    assert line is not None
+    x, y = zip(*(map(float, point.split(",")) for point in line.group(1).split()), strict=True)
+    assert len(x) == 4  # 0 has no place there
+    assert {round(b - a, 0) for a, b in itertools.pairwise(x)} == {round((x[-1] - x[0]) / 3, 0)}
+    assert {round(b - a, 0) for a, b in itertools.pairwise(y)} == {round((y[-1] - y[0]) / 3, 0)}
+    assert {"1", "10", "100", "1000"} <= set(texts(svg))

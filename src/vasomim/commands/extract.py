@@ -16,6 +16,7 @@ def run(config: ExtractConfig, *, json: bool = False, verbose: bool = False) -> 
     missing = [str(path) for path in config.inputs if not path.exists()]
     if missing:
         raise MisuseError(f"no such file or folder: {', '.join(missing)}")
+    device = "cpu" if config.device == "cpu" else _resolved(config.device)
     frames = open_frames(config.inputs, config.dicom.frames, subtract=config.dicom.subtract)
     with progress_bar("extracting vessels", len(frames)) as step:
         summary = extract_folder(
@@ -26,6 +27,8 @@ def run(config: ExtractConfig, *, json: bool = False, verbose: bool = False) -> 
             config.vesselness,
             progress=lambda: step(1),
             dataset=frames,
+            device=device,
+            batch_size=config.batch_size,
         )
     for line in summary.failures:
         warn(line)
@@ -42,3 +45,9 @@ def run(config: ExtractConfig, *, json: bool = False, verbose: bool = False) -> 
         json=json,
     )
     return 1 if summary.failures else 0
+
+
+def _resolved(device: str) -> str:
+    from vasomim.ops.devices import resolve_device  # loads torch, which extraction on a CPU does without
+
+    return str(resolve_device(device))

@@ -36,6 +36,13 @@ class ExtractConfig:
     """Also write the float vesselness as 16-bit PNG."""
     workers: int = 0
     """Processes; 0 takes one a core."""
+    device: str = "cpu"
+    """Where ridges are filtered: `cpu`, `cuda`, `cuda:N`, or `auto` for CUDA where there is one."""
+    batch_size: int = 32
+    """Frames filtered together on a CUDA device."""
+
+    def __post_init__(self) -> None:
+        check(at_least("batch_size", self.batch_size, 1), at_least("workers", self.workers, 0))
 
 
 @dataclass(frozen=True, kw_only=True)

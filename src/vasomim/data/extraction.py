@@ -6,7 +6,8 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import chain
@@ -22,7 +23,7 @@ from vasomim.data.pool import map_in_processes
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
 from vasomim.types import BoolImage, FloatImage, Record
-from vasomim.vessels import METHOD_VERSION, Method, extract_vessels
+from vasomim.vessels import METHOD_VERSION, Method, extract_vessels, extract_vessels_on
 from vasomim.viz.images import contact_sheet, fit_within, overlay, to_rgb
 
 MARKER = "extraction.json"
@@ -108,6 +109,8 @@ def extract_folder(
     vesselness: bool = False,
     progress: Callable[[], object] | None = None,
     dataset: FrameDataset | None = None,
+    device: str = "cpu",
+    batch_size: int = 32,
 ) -> ExtractionSummary:
     """Write OUT/masks/<record id>.png (0/255, native size) for every frame, and OUT/preview.png.
 
@@ -122,6 +125,8 @@ def extract_folder(
         vesselness: also write OUT/vesselness/<record id>.png, 16 bit, 65535 = 1.
         progress: called once per finished frame.
         dataset: whose records they are; None where each lies in a file of its own.
+        device: where ridges are filtered; on another one than `cpu` frames of one size are filtered together.
+        batch_size: how many at most.
 
     Raises:
         MisuseError: no frame, repeated ids, or `out` holds something else.
@@ -135,7 +140,11 @@ def extract_folder(
     count = min(workers or automatic, len(records))
     tally = _Tally()
     try:
-        for outcome, line in map_in_processes(_process, jobs, count, (dataset,)):
+        if device == "cpu":
+            outcomes = map_in_processes(_process, jobs, count, (dataset,))
+        else:
+            outcomes = _on_device(jobs, count, dataset, device, batch_size)
+        for outcome, line in outcomes:
             tally.add(outcome, line)
             if progress is not None:
                 progress()
@@ -250,24 +259,84 @@ def _read(record: Record, index: int, dataset: FrameDataset | None) -> FloatImag
     return read_record(record) if dataset is None else dataset[index].image
 
 
-def _process(dataset: FrameDataset | None, job: _Job) -> tuple[Outcome, str]:
+@dataclass(frozen=True)
+class _Read:
+    """A frame to extract from, and the key that its mask is going to carry."""
+
+    job: _Job
+    frame: FloatImage
+    key: str
+
+
+_Done = tuple[Outcome, str]
+
+
+def _process(dataset: FrameDataset | None, job: _Job) -> _Done:
     """Extract one frame unless its mask is up to date; never raises for a bad frame."""
+    read = _look(dataset, job)
+    if not isinstance(read, _Read):
+        return read
+    try:
+        found = extract_vessels(read.frame, job.method, return_vesselness=True)
+    except ValueError as error:
+        return _given_up(job, f"{job.record.shown}: {error}")
+    return _write(read, found)
+
+
+def _look(dataset: FrameDataset | None, job: _Job) -> _Read | _Done:
+    """Read one frame, unless its mask is up to date or it cannot be used."""
     try:
         frame = _read(job.record, job.index, dataset)
         if is_constant(frame):
             raise DataError(f"{job.record.shown}: every pixel has the same value; there is nothing to extract")
         key = cache_key(frame, job.method)
-        if job.is_done(key):
-            return "cached", ""
-        mask, response = extract_vessels(frame, job.method, return_vesselness=True)
+        return ("cached", "") if job.is_done(key) else _Read(job, frame, key)
     except (VasomimError, ValueError, OSError) as error:
-        job.forget()
-        return "failed", str(error) if isinstance(error, VasomimError) else f"{job.record.shown}: {error}"
+        return _given_up(job, str(error) if isinstance(error, VasomimError) else f"{job.record.shown}: {error}")
+
+
+def _given_up(job: _Job, reason: str) -> _Done:
+    job.forget()
+    return "failed", reason
+
+
+def _write(read: _Read, found: tuple[BoolImage, FloatImage]) -> _Done:
+    mask, response = found
+    job = read.job
     if job.vesselness:
-        _write_keyed(job.map_path, np.rint(response * 65535).astype(np.uint16), key)
+        _write_keyed(job.map_path, np.rint(response * 65535).astype(np.uint16), read.key)
     # The mask goes last: where it is current, everything is.
-    _write_keyed(job.mask_path, mask.astype(np.uint8) * 255, key)
+    _write_keyed(job.mask_path, mask.astype(np.uint8) * 255, read.key)
     return "extracted", ""
+
+
+def _on_device(
+    jobs: Iterable[_Job], workers: int, dataset: FrameDataset | None, device: str, batch_size: int
+) -> Iterator[_Done]:
+    """As `_process` for each: read in processes, filtered in batches on the device, finished and written in threads."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: list[_Read] = []
+        for seen in map_in_processes(_look, jobs, workers, (dataset,)):
+            if isinstance(seen, _Read):
+                waiting.append(seen)
+            else:
+                yield seen
+            if len(waiting) >= batch_size:
+                yield from _together(waiting, device, pool)
+                waiting = []
+        yield from _together(waiting, device, pool)
+
+
+def _together(reads: Sequence[_Read], device: str, pool: ThreadPoolExecutor) -> Iterable[_Done]:
+    if not reads:
+        return ()
+    try:
+        found = extract_vessels_on(device, [read.frame for read in reads], reads[0].job.method, pool.map)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not loaded here
+            raise
+        raise DataError(f"{device} has not enough memory for {len(reads)} frames; lower --batch-size") from error
+    return pool.map(_write, reads, found)
 
 
 def cache_key(frame: FloatImage, method: Method) -> str:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,6 +38,11 @@ def check_frames(frames: Tensor) -> None:
         raise ValueError(f"frames have dtype {frames.dtype}; integers or floats are needed")
     if frames.dtype.is_floating_point and not bool(frames.isfinite().all()):
         raise ValueError("frames hold NaN or infinite values; replace them before filtering")
+
+
+def stacked(images: Sequence[npt.NDArray[Any]], device: str) -> Tensor:
+    """Arrays of one shape as a batch on a device: B times (H, W) -> (B, H, W) of their type."""
+    return torch.from_numpy(np.stack(images)).to(device)
 
 
 def centred(frames: Tensor, *, black_ridges: bool) -> Tensor:

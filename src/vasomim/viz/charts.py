@@ -26,14 +26,19 @@ _MAX_POINTS = 600
 
 
 def line_chart(
-    series: Mapping[str, Points], title: str, x_label: str = "", y_label: str = "", log_y: bool = False
+    series: Mapping[str, Points],
+    title: str,
+    x_label: str = "",
+    y_label: str = "",
+    log_y: bool = False,
+    log_x: bool = False,
 ) -> str:
     """Named series of (x, y) as an `<svg>`, 640 px wide, with axes, ticks and a legend.
 
-    Points that are not finite (and, on a log axis, not positive) break their line. A series of one point is a dot.
-    Long series are thinned to the extremes of short stretches, so that spikes stay visible.
+    Points that are not finite (and, on a logarithmic axis, not positive) break their line. A series of one point is a
+    dot. Long series are thinned to the extremes of short stretches, so that spikes stay visible.
     """
-    drawn = {name: _segments(points, log_y) for name, points in series.items()}
+    drawn = {name: _segments(points, log_y, log_x) for name, points in series.items()}
     points = [point for segments in drawn.values() for segment in segments for point in segment]
     entries, entries_height = legend(list(series))
     top = 34 + entries_height
@@ -45,20 +50,20 @@ def line_chart(
     y_ticks = log_ticks(y_low, y_high) if log_y else linear_ticks(y_low, y_high)
     y_names = tick_labels(y_ticks)
     left = 10 + 8 * max(map(len, y_names)) + (16 if y_label else 0)
-    x_low, x_high = limits([x for x, _ in points], False, margin=0.0, least=1e-6)
-    x_ticks = linear_ticks(x_low, x_high, 6)
+    x_low, x_high = limits([x for x, _ in points], log_x, margin=0.0, least=1e-6)
+    x_ticks = log_ticks(x_low, x_high) if log_x else linear_ticks(x_low, x_high, 6)
     bottom = height - (48 if x_label else 28)
-    x_axis = Axis(x_low, x_high, left, WIDTH - 18, x_ticks, tick_labels(x_ticks))
+    x_axis = Axis(x_low, x_high, left, WIDTH - 18, x_ticks, tick_labels(x_ticks), log_x)
     y_axis = Axis(y_low, y_high, bottom, top, y_ticks, y_names, log_y)
     lines = [_series(segments, k, x_axis, y_axis) for k, segments in enumerate(drawn.values())]
     return svg(title, height, entries + frame(x_axis, y_axis, x_label, y_label) + "".join(lines))
 
 
-def _segments(points: Points, log_y: bool) -> list[list[tuple[float, float]]]:
+def _segments(points: Points, log_y: bool, log_x: bool = False) -> list[list[tuple[float, float]]]:
     """The series cut where it cannot be drawn, and thinned."""
     segments: list[list[tuple[float, float]]] = [[]]
     for x, y in points:
-        if math.isfinite(x) and math.isfinite(y) and (y > 0 or not log_y):
+        if math.isfinite(x) and math.isfinite(y) and (y > 0 or not log_y) and (x > 0 or not log_x):
             segments[-1].append((float(x), float(y)))
         elif segments[-1]:
             segments.append([])
