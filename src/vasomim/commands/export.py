@@ -25,9 +25,10 @@ def run(config: ExportConfig, *, json: bool = False, verbose: bool = False) -> i
     """Write OUT with the network, its config and card; print how it agrees with torch."""
     packages = ("onnx", "onnxscript", "onnxruntime", *(["openvino"] if config.format == "openvino" else []))
     require_modules(*packages, purpose=f"exporting to {config.format}")
-    from vasomim.export.folder import load_segmenter, write_export  # needs what was just asked for
+    from vasomim.export.folder import load_segmenter, refuse_filled, write_export  # needs what was just asked for
 
     path = _weights(config)
+    refuse_filled(config.out)
     network, described = load_segmenter(path)
     frames = list(_frames(config, described.get("inference", {})))
     calibration = frames[COMPARED:] if config.int8 else []
@@ -49,8 +50,6 @@ def run(config: ExportConfig, *, json: bool = False, verbose: bool = False) -> i
 def _weights(config: ExportConfig) -> Path:
     if len(config.inputs) != 1:
         raise MisuseError(f"got {len(config.inputs)} INPUTs, need one: a run folder, its export folder or weight file")
-    if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
-        raise MisuseError(f"{config.out} is not empty; choose another --out for the export")
     if config.calibration and not config.int8:
         warn("--calibration has an effect with --int8 alone, other than the frames to compare on")
     return config.inputs[0]

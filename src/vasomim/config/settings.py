@@ -236,6 +236,8 @@ class EvaluateConfig:
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     precision: Precision = "auto"
     """`auto`: bf16 where the device computes it fast, else fp32."""
+    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
+    """What computes the network; `auto` takes the fastest that the weights are made for and that is installed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,6 +273,8 @@ class PredictConfig:
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     precision: Precision = "auto"
     """`auto`: bf16 where the device computes it fast, else fp32."""
+    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
+    """What computes the network; `auto` takes the fastest that the weights are made for and that is installed."""
 
     def __post_init__(self) -> None:
         check((0 <= self.smoothing <= 8, f"smoothing must be 0 to 8 frames on each side, got {self.smoothing}"))

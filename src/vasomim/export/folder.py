@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {"onnx": ("onnxruntime",), "openvino":
 LARGEST_DIFFERENCE = 5e-3
 """Between probabilities of torch and of an exported network without 8-bit rounding; more is a fault of the export."""
 _SEGMENTING = ("segmentation", "segmentor")
+_UNFINISHED = ".unfinished"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def write_export(
         card: its model card.
         out: folder, new or empty.
         runtime: what it is made for.
-        frames: to compare on, each (1, 1, H, W).
+        frames: to compare on, each (1, 1, H, W), at least one; a cut of the first is added, of another size.
         calibration: frames that 8-bit ranges are taken from, each (1, 1, H, W); none leaves the network in fp32.
 
     Returns:
@@ -97,7 +97,8 @@ def write_export(
         }
         _describe(stage, config, facts, card)
         exported, _ = open_runtime(runtime, stage / ENTRIES[runtime], "cpu", "fp32")
-        agreement = compare(exported, network, frames, float(config.get("threshold", 0.5)))
+        cut = frames[0][:, :, : -(frames[0].shape[2] // 4), : -(frames[0].shape[3] // 3)]  # sizes must be free
+        agreement = compare(exported, network, [*frames, cut], float(config.get("threshold", 0.5)))
         if not facts["int8"] and agreement.largest_difference > LARGEST_DIFFERENCE:
             raise VasomimError(
                 f"the exported network differs from torch by up to {agreement.largest_difference:.2g} in probability, "
@@ -154,12 +155,25 @@ def _card_section(facts: Mapping[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
-@contextmanager
-def _whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to write into, which takes the place of `out` when all went well and leaves no trace else."""
+def refuse_filled(out: Path) -> None:
+    """Refuse a place that is not free for an export.
+
+    Raises:
+        MisuseError: it is a file, or a folder that holds something.
+    """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise MisuseError(f"{out} is not empty; choose another --out for the export")
-    stage = out.with_name(f".{out.name}.new-{os.getpid()}")
+
+
+@contextmanager
+def _whole_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the place of `out` when all went well.
+
+    An export that is killed leaves `out` as it was, and beside it a hidden folder that the next one clears.
+    """
+    refuse_filled(out)
+    stage = out.with_name(f".{out.name}{_UNFINISHED}")
+    shutil.rmtree(stage, ignore_errors=True)
     try:
         stage.mkdir(parents=True)
         yield stage
