@@ -24,6 +24,7 @@ from vasomim.config.settings import (
     InspectConfig,
     PredictConfig,
     PrepareConfig,
+    ReportConfig,
     SegmentorConfig,
     SynthesizeConfig,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "PrepareConfig",
     "PretrainConfig",
     "Rasteriser",
+    "ReportConfig",
     "RunConfig",
     "SegmentorConfig",
     "SynthesizeConfig",

@@ -316,6 +316,14 @@ class DemoConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """Make the report.html of training runs anew from what they left, also of runs killed or under way."""
+
+    inputs: tuple[Path, ...] = ()
+    """Run folders of pretrain, segmentor and finetune."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class InspectConfig:
     """What a weight file is, whose, and which of our models it starts; convert encoders for other libraries."""
 

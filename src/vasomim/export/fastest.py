@@ -30,9 +30,9 @@ def fastest_backend(model: nn.Module, frames: Sequence[Images], folder: Path, *,
     network = TorchBackend(model, "cpu", "fp32")
     if not all(find_spec(module) for module in ("onnx", "onnxscript", "onnxruntime")):
         return network
-    from vasomim.export.folder import write_export
+    from vasomim.export.folder import RuntimeFormat, write_export
 
-    runtime = "openvino" if find_spec(MODULES["openvino"]) else "onnx"
+    runtime: RuntimeFormat = "openvino" if find_spec(MODULES["openvino"]) else "onnx"
     config = {"format_version": 1, "kind": "segmentation"}
     write_export(network, config, "", folder, runtime, frames[:1], frames if int8 else ())
     return open_runtime(runtime, folder / ENTRIES[runtime], "cpu", "auto")[0]
