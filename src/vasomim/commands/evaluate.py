@@ -106,13 +106,19 @@ def open_weights(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
 
     assert config.weights is not None
     predictor = Predictor.from_pretrained(
-        config.weights, config.device, config.precision, config.batch_size, threshold=config.threshold
+        config.weights,
+        config.device,
+        config.precision,
+        config.batch_size,
+        threshold=config.threshold,
+        backend=config.backend,
     )
     source = EvaluationSource(dataset, model_maps(predictor, config.size), config.size, config.batch_size)
     protocol = {
         "weights": {"name": predictor.name, "fingerprint": predictor.fingerprint()},
         "inference": how_used(predictor, config.size),
         "threshold": predictor.threshold,
+        "computed_by": {name: getattr(predictor.backend, name) for name in ("name", "device", "precision")},
     }
     return Opened(source, predictor.threshold, protocol)
 
