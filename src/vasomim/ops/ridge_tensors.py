@@ -73,9 +73,7 @@ def _mirrored(side: int, radius: int, device: torch.device) -> Tensor:
 
 def _full_precision() -> AbstractContextManager[None]:
     """No TF32 in convolutions on a GPU, whose ten bits of mantissa would show as stripes in a ridge response."""
-    return torch.backends.cudnn.flags(  # type: ignore[no-any-return,no-untyped-call]
-        enabled=torch.backends.cudnn.enabled, allow_tf32=False
-    )
+    return torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)
 
 
 def eigenvalues(yy: Tensor, xy: Tensor, xx: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ Both take the best response over the scales, so that the order of `sigmas` canno
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -143,14 +143,9 @@ def vesselness(
     filters = {"sato": sato, "frangi": frangi}
     if method not in filters:
         raise ValueError(f"method must be one of {sorted(filters)}, got {method!r}")
-    if _is_tensor(image):
+    if not isinstance(image, np.ndarray) and hasattr(image, "requires_grad"):  # a tensor, asked without loading torch
         return _of_tensor(image, _checked(sigmas), method, black_ridges)
-    return filters[method](image, sigmas=sigmas, black_ridges=black_ridges)
-
-
-def _is_tensor(image: npt.NDArray[Any] | Tensor) -> TypeGuard[Tensor]:
-    """Asked without torch, which an array needs not load."""
-    return type(image).__module__.partition(".")[0] == "torch"
+    return filters[method](np.asarray(image), sigmas=sigmas, black_ridges=black_ridges)
 
 
 def _of_tensor(frames: Tensor, scales: tuple[float, ...], method: Filter, black_ridges: bool) -> Tensor:

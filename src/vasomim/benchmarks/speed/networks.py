@@ -83,7 +83,7 @@ def make_batch(frames: int) -> dict[str, Tensor]:
 
 def our_step(task: PretrainingTask, batch: dict[str, Tensor]) -> Callable[[], object]:
     """A step as the loop takes it on one device."""
-    task = task.to(memory_format=torch.channels_last)
+    task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = build_optimizer(parameter_groups(task, 0.05), lr=1e-6)
 
     def act() -> None:

@@ -34,7 +34,7 @@ CROP = 224
 
 def frames_of(count: int, size: int) -> list[Bytes]:
     """Synthetic angiograms, (size, size) uint8 each."""
-    return [generate(0, size, index=index).image for index in range(count)]
+    return [generate(0, size, index=index).image.astype(np.uint8) for index in range(count)]
 
 
 def extract(folder: Path, *, quick: bool) -> Stage:  # noqa: ARG001
