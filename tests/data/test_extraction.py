@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -247,3 +249,16 @@ def test_vessel_store__names_the_command_where_a_mask_is_missing(records, tmp_pa
 def test_vessel_store__refuses_a_folder_without_extraction(tmp_path):
     with pytest.raises(MisuseError, match="vasomim extract"):
         VesselStore(tmp_path)
+
+
+def test_extract_folder__goes_on_where_a_kill_left_half_a_file(records, tmp_path):
+    extract_folder(records, tmp_path / "whole", workers=1)
+    out = tmp_path / "out"
+    out.mkdir()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (out / f".{extraction.MARKER}.{dead.pid}").write_text("{")  # killed within its very first file
+    extract_folder(records, out, workers=1)
+    (out / "masks" / f".0.png.{dead.pid}").write_text("half")
+    extract_folder(records, out, workers=1)
+    assert sorted(path.name for path in out.rglob("*")) == sorted(path.name for path in (tmp_path / "whole").rglob("*"))

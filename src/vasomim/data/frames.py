@@ -70,6 +70,11 @@ def is_run(path: Path | str) -> bool:
     return not is_picture(Path(path)) and is_dicom(path)
 
 
+def is_frame(path: Path) -> bool:
+    """Whether a file is a picture by its name or DICOM by its content."""
+    return is_picture(path) or is_run(path)
+
+
 def read_pixels(path: Path | str) -> Pixels:
     """Read a frame in its own type: uint8, uint16 or float32 (H, W), unscaled.
 

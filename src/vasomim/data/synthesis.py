@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vasomim.data.boxes import CORNERS, TABLE
+from vasomim.data.files import clear_leftovers, contents
 from vasomim.data.frames import read_frame, read_mask, write_png
 from vasomim.data.pool import map_in_processes
 from vasomim.errors import DataError, Interrupted, MisuseError
@@ -115,9 +116,10 @@ def _claim(out: Path, series: Series) -> None:
         other = ", ".join(f"{key}={held.get(key)}" for key in wanted if held.get(key) != wanted[key])
         raise MisuseError(f"{out} holds another series ({other}); choose another folder")
     if held is None:
-        if out.is_dir() and any(out.iterdir()):
+        if contents(out):
             raise MisuseError(f"{out} is not empty and holds no synthetic series; choose another folder")
         _write_text(out / MARKER, json.dumps({"series": wanted}, indent=1))
+    clear_leftovers(out)
 
 
 def _make(out: Path, series: Series, num_frames: int, first: int) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from vasomim._version import __version__
+from vasomim.data.files import clear_leftovers
 from vasomim.engine.files import write_text
 from vasomim.errors import MisuseError, VasomimError
 
@@ -70,6 +71,7 @@ class RunFolder:
             record["identity"] = identity
             record["facts"] = {**record.get("facts", {}), **facts}
             if writer:
+                clear_leftovers(path)
                 record.setdefault("sessions", []).append(_session())
                 (path / "metrics.jsonl").touch()
                 write_text(path / "config.yaml", config_text)
