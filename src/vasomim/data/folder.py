@@ -54,8 +54,8 @@ class FolderDataset(FrameList):
 class MaskedFolderDataset:
     """Frames below images/ with masks of the same name below masks/ (or labels/, gt/, annotations/).
 
-    Names are compared without suffix. Patients and boxes are read from boxes.csv where there is one. Frames may be DICOM
-    files: those frames of a run are taken that have a mask, see `vasomim.data.mask_files`.
+    Names are compared without suffix. Patients and boxes are read from boxes.csv where there is one. Frames may be
+    DICOM files: those frames of a run are taken that have a mask, see `vasomim.data.mask_files`.
     """
 
     def __init__(self, root: Path | str) -> None:
@@ -120,7 +120,7 @@ def _report_unmasked_frames(count: int) -> None:
 def _check_pairs(
     unmasked: Sequence[str], unframed: Sequence[str], root: Path, folder: str, *, in_runs: bool = False
 ) -> None:
-    """Raise DataError where frames lack masks or masks frames; masks of runs are counted, their names may be private."""
+    """Raise DataError where frames lack masks or masks frames; those of runs are not named, as names may be private."""
     found = [f"{len(unmasked)} frame(s) without mask ({some(unmasked)})"] if unmasked else []
     if unframed:
         found.append(f"{len(unframed)} mask(s) without frame" + ("" if in_runs else f" ({some(unframed)})"))

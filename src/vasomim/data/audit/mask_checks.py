@@ -36,17 +36,10 @@ def pairing_findings(
         bare = [frame for frame in bare if frame.record.frame is None]
     orphans = [home.show(path) for name, paths in masks.items() if name not in expected for path in paths]
     doubled = {stem: paths for stem, paths in masks.items() if len(paths) > 1}
-    found = (
-        [
-            finding(
-                "missing_mask",
-                [frame.name for frame in bare],
-                f"no mask for {len(bare)} of {counted(len(frames), 'frame')}",
-            )
-        ]
-        if bare
-        else []
-    )
+    found = []
+    if bare:
+        text = f"no mask for {len(bare)} of {counted(len(frames), 'frame')}"
+        found.append(finding("missing_mask", [frame.name for frame in bare], text))
     if orphans:
         found.append(finding("orphan_mask", orphans, f"no frame for {counted(len(orphans), 'mask')}"))
     return found + [
