@@ -221,7 +221,7 @@ def _read_marker(folder: Path) -> dict[str, Any]:
         content = json.loads((folder / MARKER).read_text())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MisuseError(
             f"cannot read {folder / MARKER} ({error}); delete {folder} or choose another folder"
         ) from error

@@ -90,6 +90,20 @@ def contents(folder: Path) -> list[str]:
     return [name for name in names if not _BESIDE.fullmatch(name)]
 
 
+def stays_inside(name: str) -> bool:
+    """Whether a relative name from a file that others made stays, on any system, in the folder it is meant for."""
+    parts = name.replace("\\", "/").split("/")
+    return parts[0] != "" and not re.match(r"[A-Za-z]:", name) and ".." not in parts and "\0" not in name
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False also for names that no file can have, such as too long ones."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def clear_leftovers(folder: Path) -> None:
     """Remove what processes that were killed left half written: files named `.NAME.PID` whose process is gone."""
     for inside, _, names in os.walk(folder):

@@ -110,7 +110,7 @@ def _claim(out: Path, series: Series) -> None:
         held = json.loads((out / MARKER).read_text()).get("series")
     except FileNotFoundError:
         held = None
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise MisuseError(f"cannot read {out / MARKER} ({error}); delete {out} or choose another folder") from error
     if held is not None and held != wanted:
         other = ", ".join(f"{key}={held.get(key)}" for key in wanted if held.get(key) != wanted[key])
@@ -207,7 +207,7 @@ def _note(out: Path, name: str) -> dict[str, Any]:
     try:
         note: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return {"vessel_share": float(note["vessel_share"]), "boxes": list(note["boxes"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         image = out / "images" / f"{name}.png"
         raise DataError(f"cannot read {path} ({error}); delete {image} and run the same command again") from error
 

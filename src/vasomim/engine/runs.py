@@ -177,7 +177,7 @@ def _adopt(path: Path, verb: str, identity: str) -> dict[str, Any]:
     try:
         record = json.loads((path / "run.json").read_text(encoding="utf-8"))
         there, identity_there = str(record["verb"]), str(record["identity"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise MisuseError(
             f"{path} is not empty and holds no run that could be continued (no valid run.json beside "
             f"{', '.join(sorted(contents)[:3])}); choose another --out, or empty it"

@@ -164,7 +164,7 @@ class PredictionFolder:
             known = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
             identity = {name: known[name] for name in self.identity}
             frames, runs = dict(known["frames"]), dict(known.get("runs", {}))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise MisuseError(
                 f"{self.path} is not empty and holds no predictions to go on with (no valid {SUMMARY} beside "
                 f"{', '.join(there[:3])}); choose another --out, or empty it"
