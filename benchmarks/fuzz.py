@@ -216,18 +216,22 @@ def main() -> int:
         if asked.only in reader.name:
             rows.append(fuzz(reader, asked.scale))
             print(json.dumps({name: value for name, value in rows[-1].items() if name != "by_kind"}), flush=True)
-    totals = {name: sum(row[name] for row in rows) for name in ("tried", "opened", "refused", *BAD)}
+            if asked.out is not None:
+                asked.out.write_text(json.dumps(results(rows, asked.scale), indent=1) + "\n")
+    totals = results(rows, asked.scale)["totals"]
     print(totals)
-    if asked.out is not None:
-        content = {
-            "command": f"python benchmarks/fuzz.py --out {asked.out} --scale {asked.scale:g}",
-            "limits": {"cpu_seconds": TIME_LIMIT, "memory_mib": MEMORY_LIMIT >> 20},
-            "python": platform.python_version(),
-            "totals": totals,
-            "rows": rows,
-        }
-        asked.out.write_text(json.dumps(content, indent=1) + "\n")
     return 1 if any(totals[name] for name in BAD) else 0
+
+
+def results(rows: list[dict[str, Any]], scale: float) -> dict[str, Any]:
+    """What is written."""
+    return {
+        "command": f"python benchmarks/fuzz.py --out results/fuzz.json --scale {scale:g}",
+        "limits": {"cpu_seconds": TIME_LIMIT, "memory_mib": MEMORY_LIMIT >> 20},
+        "python": platform.python_version(),
+        "totals": {name: sum(row[name] for row in rows) for name in ("tried", "opened", "refused", *BAD)},
+        "rows": rows,
+    }
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ _CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 OPEN_SEGMENTATIONS = 4
 """Files that a process keeps, one bit a pixel."""
-_kept: OrderedDict[tuple[Path, int, int], Segmentation] = OrderedDict()
 
 
 @dataclass(frozen=True)
@@ -61,14 +60,14 @@ def read_segmentation(path: Path, name: str) -> Segmentation:
     """
     with in_one_line(name):
         status = path.stat()
-    key = (path, status.st_mtime_ns, status.st_size)
-    if key not in _kept:
-        dataset = read_whole(path, name)
-        with in_one_line(name), quiet():
-            _kept[key] = _understood(dataset)
-        while len(_kept) > OPEN_SEGMENTATIONS:
-            _kept.popitem(last=False)
-    return _kept[key]
+    return _read(path, name, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(OPEN_SEGMENTATIONS)
+def _read(path: Path, name: str, _modified_ns: int, _size: int) -> Segmentation:
+    dataset = read_whole(path, name)
+    with in_one_line(name), quiet():
+        return _understood(dataset)
 
 
 def _understood(dataset: Dataset) -> Segmentation:
