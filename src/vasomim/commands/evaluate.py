@@ -168,7 +168,7 @@ def check_out(out: Path | None, protocol: Mapping[str, Any]) -> None:
         raise MisuseError(f"{out} is not empty and holds {foreign[0]}; choose another --out, or empty it")
     try:
         there = json_text.loads((out / "evaluation.json").read_text(encoding="utf-8"))["protocol"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return  # an evaluation that was cut off before its last file
     same = ("weights", "predictions", "inputs", "size", "rasteriser", "threshold")
     changed = [name for name in same if there.get(name) != protocol.get(name)]
