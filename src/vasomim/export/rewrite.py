@@ -29,7 +29,7 @@ class Segmenter(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.model(images)
-        return logits[:, self.channel].sigmoid()
+        return logits.select(1, self.channel).sigmoid()
 
 
 class PlainAttention(nn.Module):
