@@ -117,10 +117,11 @@ def observe(
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
     wanted = [f"{suffix}_{index}" for index in range(len(names)) for suffix in ("low", "high")]
-    seen = np.array([session.run(wanted, {INPUT: frame}) for frame in frames], np.float64).reshape(-1, len(names), 2)
-    if not len(seen):
+    seen = [session.run(wanted, {INPUT: frame}) for frame in frames]
+    if not seen:
         raise ValueError("need at least one frame to observe ranges on, got none")
-    low, high = seen[..., 0].min(0), seen[..., 1].max(0)
+    values = np.array(seen, np.float64).reshape(-1, len(names), 2)
+    low, high = values[..., 0].min(0), values[..., 1].max(0)
     return {name: (float(low[k]), float(high[k])) for k, name in enumerate(names)}
 
 

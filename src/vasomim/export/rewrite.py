@@ -89,7 +89,7 @@ def bicubic_weights(old: int, new: int) -> Tensor:
     Keys' kernel with a = -0.5, widened where the grid shrinks, as torch and Pillow have it.
     """
     steps = torch.arange(new, dtype=torch.float32)[:, None]
-    ratio = old / (steps[-1:] + 1)  # from a tensor: exporters lose divisions of free sizes
+    ratio = old / (steps.max() + 1)  # not old / new: tracing takes no quotients of free sizes
     offsets = torch.arange(old, dtype=torch.float32) + 0.5 - (steps + 0.5) * ratio
     x = (offsets / ratio.clamp(min=1)).abs()
     near = (1.5 * x - 2.5) * x * x + 1
