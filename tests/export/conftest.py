@@ -59,7 +59,7 @@ def graph(network: TorchBackend) -> onnx.ModelProto:
 @pytest.fixture
 def traced(graph: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports take the graph that is traced already."""
-    monkeypatch.setattr("vasomim.export.folder.to_onnx", lambda _: graph)
+    monkeypatch.setattr("vasomim.export.folder.to_onnx", lambda *_: graph)
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +72,7 @@ def exported(
     root = tmp_path_factory.mktemp("exported")
     seen = [frames(count=1, seed=k) for k in range(8)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vasomim.export.folder.to_onnx", lambda _: graph)
+        patch.setattr("vasomim.export.folder.to_onnx", lambda *_: graph)
         folders = {}
         for runtime, int8 in FORMS:
             folders[runtime, int8] = root / f"{runtime}_{'int8' if int8 else 'fp32'}"

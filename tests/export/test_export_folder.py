@@ -81,7 +81,7 @@ def test_write_export__killed_leaves_no_folder_and_the_next_one_clears_up(
 import os, signal, numpy, onnx
 from pathlib import Path
 from vasomim.export import folder
-folder.to_onnx = lambda model: onnx.load({str(tmp_path / "graph.onnx")!r})
+folder.to_onnx = lambda *_: onnx.load({str(tmp_path / "graph.onnx")!r})
 folder.compare = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 network, config = folder.load_segmenter(Path({str(run_folder)!r}))
 frame = numpy.zeros((1, 1, 32, 32), numpy.float32)
