@@ -2,13 +2,13 @@
 
     python benchmarks/inference.py --threads 2 --out results/inference.json
     python benchmarks/inference.py --threads 1 --rounds 15 --out results/inference.json
-    python benchmarks/inference.py --cost RUN LABELLED CALIBRATION --out results/inference.json
+    python benchmarks/inference.py --cost RUN arcade/syntax/val arcade/syntax/train --out results/inference.json
 
 Every round runs every candidate once, in an order that turns, so that what else the machine does falls on all alike.
 `ratio` is the median over rounds of torch's time divided by the candidate's in the same round. Clock time counts on a
 quiet machine; on a busy one, processor time in one thread does. Weights are random: the time does not depend on them.
-`--cost` measures instead what 8 bits cost in Dice: the segmenter RUN on the frames of LABELLED, with ranges from
-synthetic frames and from the frames of CALIBRATION. Entries of the file under other names stay.
+`--cost` measures instead what 8 bits cost in Dice: the segmenter RUN on the labelled frames named second, with ranges
+from synthetic frames and from the frames named third, which must be others. Entries of the file under other names stay.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from typing import Any
 import numpy as np
 
 Runner = Callable[[], Any]
+CALIBRATION = 32
+"""Frames that ranges are taken from."""
 
 
 def processor() -> dict[str, Any]:
@@ -61,6 +63,7 @@ def candidates(name: str, size: int, folder: Path, *, compiled: bool) -> dict[st
     backends: dict[str, Any] = {
         f"torch {precision}": TorchBackend(model, "cpu", precision) for precision in ("fp32", "bf16")
     }
+    trace_once(model)
     for runtime, entry in (("onnx", "model.onnx"), ("openvino", "model.xml")):
         for bits, calibration in (("fp32", []), ("int8", frames[1:])):
             out = folder / f"{runtime}_{bits}"
@@ -74,6 +77,14 @@ def candidates(name: str, size: int, folder: Path, *, compiled: bool) -> dict[st
     channels_last = create_model(name, img_size=size).eval().to(memory_format=torch.channels_last)
     runners["torch fp32 channels last"] = lambda: TorchBackend(channels_last, "cpu", "fp32").probabilities(frames[0])
     return runners
+
+
+def trace_once(model: Any) -> None:
+    """Let all exports that follow take one graph: tracing takes longer than all else here."""
+    from vasomim.export import folder
+
+    graph = folder.to_onnx(model)
+    folder.to_onnx = lambda _: graph
 
 
 def measure(runners: dict[str, Runner], rounds: int) -> dict[str, dict[str, float]]:
@@ -105,30 +116,56 @@ def measure(runners: dict[str, Runner], rounds: int) -> dict[str, dict[str, floa
     }
 
 
-def int8_cost(run: Path, labelled: Path, calibration: Path) -> dict[str, Any]:
-    """Dice and clDice of a segmenter on labelled frames: torch, and int8 with ranges from two sources."""
-    from vasomim.commands.evaluate import open_source
-    from vasomim.commands.export import run as export
-    from vasomim.config import EvaluateConfig, ExportConfig
-    from vasomim.data.open import open_labelled
-    from vasomim.engine.evaluation import evaluate
+def int8_cost(run: Path, labelled: Path, calibration: Path, most: int) -> dict[str, Any]:
+    """Dice and clDice on labelled frames: torch, and int8 with ranges from synthetic frames and from given ones."""
+    from vasomim.data.open import open_frames, open_labelled
+    from vasomim.export import folder as export
+    from vasomim.export.frames import as_seen, spread, synthetic_frames
+    from vasomim.inference.predictor import Predictor
+    from vasomim.stats import bootstrap_ci
 
-    def scores(weights: Path) -> dict[str, Any]:
-        config = EvaluateConfig(inputs=(labelled,), weights=str(weights), device="cpu", precision="fp32")
-        opened = open_source(config, open_labelled(config.inputs))
-        card = evaluate(opened.source.cases(), opened.threshold)
-        return {
-            name: [round(value, 4) for value in (card.mean(name), *card.interval(name))] for name in ("dice", "cldice")
-        }
-
-    found = {"torch fp32": scores(run)}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, frames in (("synthetic", ()), ("given", (calibration,))):
+    network, config = export.load_segmenter(run)
+    trace_once(network.model)
+    given = open_frames([calibration])
+    ranges = {
+        "synthetic": [as_seen(frame, config["inference"]) for frame in synthetic_frames(CALIBRATION)],
+        "given": [as_seen(given[k].image, config["inference"]) for k in spread(len(given), CALIBRATION)],
+    }
+    samples = open_labelled([labelled])
+    chosen = [samples[k] for k in spread(len(samples), most)]
+    found = {"torch fp32": scores(Predictor(network, config), chosen)}
+    with tempfile.TemporaryDirectory() as place:
+        for name, frames in ranges.items():
             for runtime in ("onnx", "openvino"):
-                out = Path(folder) / f"{runtime}_{name}"
-                export(ExportConfig(inputs=(run,), out=out, format=runtime, int8=True, calibration=frames), json=True)
-                found[f"{runtime} int8, {name} calibration"] = scores(out)
-    return {"weights": run.name, "frames": labelled.name, "scores_with_95_percent_intervals": found}
+                out = Path(place) / f"{runtime}_{name}"
+                export.write_export(network, config, "", out, runtime, frames[:2], frames)
+                key = f"{runtime} int8, {name} calibration"
+                found[key] = scores(Predictor.from_pretrained(out), chosen)
+                print(key, {metric: float(np.mean(values)) for metric, values in found[key].items()}, file=sys.stderr)
+    base = found["torch fp32"]
+    rows = {
+        key: {
+            metric: {
+                "mean": round(float(np.mean(values[metric])), 4),
+                "less_torch": round(float(np.mean(np.subtract(values[metric], base[metric]))), 4),
+                "ci95": [round(end, 4) for end in bootstrap_ci(np.subtract(values[metric], base[metric]))],
+                "worst": round(float(np.min(np.subtract(values[metric], base[metric]))), 4),
+            }
+            for metric in base
+        }
+        for key, values in found.items()
+    }
+    facts = {"weights": run.name, "frames": len(chosen), "calibration_frames": CALIBRATION, "model": config["model"]}
+    return {**facts, "scores_by_frame_and_difference_to_torch": rows}
+
+
+def scores(predictor: Any, samples: list[Any]) -> dict[str, list[float]]:
+    """Dice and clDice of every frame."""
+    from vasomim.metrics import cldice, dice
+
+    masks = [predictor.predict(sample.image).mask for sample in samples]
+    pairs = [(mask, sample.mask) for mask, sample in zip(masks, samples, strict=True)]
+    return {"dice": [dice(*pair) for pair in pairs], "cldice": [cldice(*pair) for pair in pairs]}
 
 
 def main() -> None:
@@ -139,11 +176,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--compile", action="store_true", help="also torch.compile, which needs a C++ compiler")
     parser.add_argument("--cost", nargs=3, type=Path, metavar=("RUN", "LABELLED", "CALIBRATION"))
+    parser.add_argument("--frames", type=int, default=200, help="labelled frames at most, evenly spread")
     parser.add_argument("--out", type=Path, help="JSON file to add to; without it stdout alone")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     if options.cost:
-        name, result = f"int8 cost on {options.cost[1].name}", int8_cost(*options.cost)
+        name = f"int8 cost on {options.frames} frames of {options.cost[1].name}"
+        result = int8_cost(*options.cost, options.frames)
     else:
         name = f"{options.model} {options.size} px, {options.threads} thread(s)"
         with tempfile.TemporaryDirectory() as folder:

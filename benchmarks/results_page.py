@@ -74,7 +74,15 @@ def methods() -> str:
     of = compared(rows)
     write_text(IMAGES / "label_efficiency.svg", efficiency_figure(rows, of))
     write_text(IMAGES / "differences.svg", difference_figure(rows, of))
-    parts = [MAIN_TEXT, summary_table(rows, of), EFFICIENCY, PAIRED, difference_table(rows, of), DIFFERENCES]
+    parts = [
+        MAIN_TEXT,
+        summary_table(rows, of),
+        summary_table(rows, of, "cldice"),
+        EFFICIENCY,
+        PAIRED,
+        difference_table(rows, of),
+        DIFFERENCES,
+    ]
     return "\n".join([*parts, ALL_SCORES, score_table(rows, of)])
 
 
@@ -208,12 +216,8 @@ def update_readme(path: Path) -> None:
     before, rest = path.read_text().split(MARKS[0])
     _, after = rest.split(MARKS[1])
     rows = grid_rows()
-    parts = [
-        README_WEIGHTS + weights(),
-        README_EXTRACTION + extraction(),
-        MAIN_TEXT,
-        summary_table(rows, compared(rows)),
-    ]
+    tables = [summary_table(rows, compared(rows), metric) for metric in ("dice", "cldice")]
+    parts = [README_WEIGHTS + weights(), README_EXTRACTION + extraction(), MAIN_TEXT, *tables]
     body = "".join(f"\n{part}" for part in parts) + "\n"
     path.write_text(before + MARKS[0] + body + MARKS[1] + after)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from vasomim.benchmarks.methods.grid import Cell, cells
-from vasomim.benchmarks.methods.lanes import Lane
+from vasomim.benchmarks.methods.lanes import Lane, ended
 from vasomim.benchmarks.methods.locks import Lock, claimed, is_claimed
 from vasomim.benchmarks.methods.plan import Job, runs_of
 from vasomim.benchmarks.methods.rows import read_rows
@@ -172,6 +172,13 @@ with claimed(Path({str(tmp_path / "claim")!r})) as lock:
     finally:
         os.kill(orphan, signal.SIGKILL)
     wait_for(lambda: not is_claimed(tmp_path / "claim"))
+
+
+def test_ended__stops_the_child_before_it_lets_go() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    with pytest.raises(KeyboardInterrupt), ended(child):
+        raise KeyboardInterrupt
+    assert child.poll() == -signal.SIGTERM
 
 
 def wait_for(condition: object, seconds: float = 60) -> None:

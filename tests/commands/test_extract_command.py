@@ -44,6 +44,18 @@ def test_run__reports_a_broken_frame_and_fails(frames, tmp_path, capsys):
     assert (tmp_path / "out" / "masks" / "1.png").is_file()
 
 
+def test_run__one_bad_frame_in_thirty(frames, tmp_path, capsys):
+    for seed in range(2, 30):
+        (frames / f"{seed}.png").write_bytes((frames / f"{seed % 2}.png").read_bytes())
+    whole = (frames / "17.png").read_bytes()
+    (frames / "17.png").write_bytes(whole[: len(whole) // 2])
+    assert run(ExtractConfig(inputs=(frames,), out=tmp_path / "out", workers=1), json=True) == 1
+    shown = capsys.readouterr()
+    assert (json.loads(shown.out)["extracted"], json.loads(shown.out)["failed"]) == (29, 1)
+    assert [line for line in shown.err.splitlines() if "17.png is truncated" in line]
+    assert sorted(int(path.stem) for path in (tmp_path / "out" / "masks").iterdir()) == [*range(17), *range(18, 30)]
+
+
 def test_run__accepts_single_files(frames, tmp_path):
     assert run(ExtractConfig(inputs=(frames / "1.png",), out=tmp_path / "out", workers=1), verbose=True) == 0
     assert [path.name for path in (tmp_path / "out" / "masks").iterdir()] == ["1.png"]

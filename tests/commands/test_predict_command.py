@@ -89,6 +89,22 @@ def test_predict__a_broken_frame_is_one_line_and_exit_code_1(
     assert "Traceback" not in captured.err
 
 
+def test_predict__one_bad_frame_in_thirty(tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    for k in range(30):
+        write_png(tmp_path / "frames" / f"{k}.png", rng.integers(0, 256, (40, 50), dtype=np.uint8))
+    whole = (tmp_path / "frames" / "17.png").read_bytes()
+    (tmp_path / "frames" / "17.png").write_bytes(whole[: len(whole) // 2])
+    assert run(settings(tmp_path / "frames", weights), json=True) == 1
+    shown = capsys.readouterr()
+    result = json.loads(shown.out)
+    assert (result["frames"], result["predicted"], result["failed"]) == (30, 29, 1)
+    assert [line for line in shown.err.splitlines() if "17.png" in line]
+    made = sorted(int(path.stem) for path in (tmp_path / "out" / "masks").iterdir())
+    assert made == [k for k in range(30) if k != 17]
+    assert list(json.loads((tmp_path / "out" / "predictions.json").read_text())["failures"]) == ["17"]
+
+
 def test_predict__misuse_is_named_before_anything_is_written(frames: Path, weights: str, tmp_path: Path) -> None:
     wrong = [
         (PredictConfig(out=tmp_path / "out", weights=weights), "no input"),

@@ -290,3 +290,27 @@ def test_field_docs__every_setting_has_help(verb: str) -> None:
         pending += [type(sections[name]) for name in nested]
         names = set(cls.__dataclass_fields__) - nested - {"EXCLUSIVE"}
         assert names <= set(field_docs(cls))
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB + "inputs: *a11", "an alias"),  # would be printed as 9^12 values
+        ("optim: &o {lr: *o}", "an alias"),
+        ("inputs: " + "[" * 5000, "nested too deeply"),
+        ("img_size: " + "9" * 10_000, "is not valid YAML"),
+        ("out: 2020-99-99", "is not valid YAML: month must be in"),
+        ("# " + "x" * (1 << 18), "is larger than 256 KiB"),
+        ("model: !!python/object/apply:os.system [exit]", "could not determine a constructor"),
+    ],
+)
+def test_load_config__made_to_do_harm(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(PretrainConfig, tmp_path / "recipe.yaml")
+    assert "\n" not in str(caught.value)

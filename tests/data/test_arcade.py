@@ -132,3 +132,23 @@ def test_arcade_dataset__real_sets(real_data: Path) -> None:
     assert len(stenoses) == 919
     assert not stenoses.has_vessels
     assert sum(bool(stenoses[index].boxes) for index in range(10)) == 10
+
+
+@pytest.mark.parametrize("name", ["../1.png", "/etc/hostname", "a/../../1.png", "..\\1.png", "C:\\1.png", "1.png\0"])
+def test_arcade_dataset__names_that_lead_out_of_the_folder(make_arcade: Make, name: str) -> None:
+    root = make_arcade(coco([name], [vessel(1)]), files=["1.png"])
+    with pytest.raises(DataError, match=r"lists 1 image\(s\) outside of .*images"):
+        ArcadeDataset(root)
+
+
+def test_arcade_dataset__names_that_no_file_can_have(make_arcade: Make) -> None:
+    with pytest.raises(DataError, match=r"lists 1 of 1 image\(s\) that are not in"):
+        ArcadeDataset(make_arcade(coco(["a" * 5000], [vessel(1)]), files=["1.png"]))
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"images": ' * 50_000])
+def test_arcade_dataset__json_without_end(make_arcade: Make, content: str) -> None:
+    root = make_arcade(coco(["1.png"], [vessel(1)]))
+    next((root / "annotations").iterdir()).write_text(content)
+    with pytest.raises(DataError, match=r"cannot read .*json: maximum recursion depth"):
+        ArcadeDataset(root)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zlib
+
 import numpy as np
 import pytest
 
@@ -59,7 +62,7 @@ def test_decode_levels__refuses_other_bytes(codec: str) -> None:
     content = as_bytes(encode_levels(smooth(), codec, 90))
     with pytest.raises(ValueError, match="cannot decode"):
         decode_levels(content[:9], codec, (48, 64), 8)
-    with pytest.raises(ValueError, match="decodes to uint8"):
+    with pytest.raises(ValueError, match="decodes to 64 x 48 pixels, not to 48 x 64"):
         decode_levels(content, codec, (64, 48), 8)
 
 
@@ -74,6 +77,12 @@ def test_encode_mask__gives_the_bits_back(codec: str, width: int) -> None:
 def test_decode_bits__refuses_other_bytes() -> None:
     with pytest.raises(ValueError, match="cannot inflate"):
         decode_bits(as_bytes(b"nothing of the kind"), "png", (3, 3))
+    bomb = zlib.compress(bytes(50_000_000))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="reshape"):
+        decode_bits(as_bytes(bomb), "png", (3, 3))
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
     with pytest.raises(ValueError, match="reshape"):
         decode_bits(as_bytes(b"12345"), "raw", (3, 8))
 

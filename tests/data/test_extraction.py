@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -290,3 +292,16 @@ def test_extract_folder__names_the_setting_when_the_device_runs_out_of_memory(re
     monkeypatch.setattr(extraction, "extract_vessels_on", full)
     with pytest.raises(DataError, match="lower --batch-size"):
         extract_folder(records, tmp_path / "out", workers=1, device=TENSORS)
+
+
+def test_extract_folder__goes_on_where_a_kill_left_half_a_file(records, tmp_path):
+    extract_folder(records, tmp_path / "whole", workers=1)
+    out = tmp_path / "out"
+    out.mkdir()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (out / f".{extraction.MARKER}.{dead.pid}").write_text("{")  # killed within its very first file
+    extract_folder(records, out, workers=1)
+    (out / "masks" / f".0.png.{dead.pid}").write_text("half")
+    extract_folder(records, out, workers=1)
+    assert sorted(path.name for path in out.rglob("*")) == sorted(path.name for path in (tmp_path / "whole").rglob("*"))

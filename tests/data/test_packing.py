@@ -310,3 +310,11 @@ def test_pack_frames__many_frames_few_parts(tmp_path: Path, monkeypatch: pytest.
     head = json.loads((tmp_path / "pack" / "pack.json").read_text())
     assert [name for name, _ in head["parts"]] == ["part_00000", "part_00001"]
     assert len(PackDataset(tmp_path / "pack")) == 50
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"vasomim_pack": 1, "settings": {}, "parts": [["../a", "b"]]}'])
+def test_pack_dataset__a_head_made_to_do_harm(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "pack.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot read .*pack\.json \((maximum recursion|it names parts outside)"):
+        PackDataset(tmp_path / "pack")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vasomim.engine.report import curves_from_metrics, read_series, write_report
+from vasomim.engine.report import curves_from_metrics, read_series, rebuild_report, write_report
 from vasomim.errors import MisuseError
 
 
@@ -112,3 +112,34 @@ def test_write_report__survives_a_run_that_hardly_began(tmp_path: Path, lines: l
 def test_write_report__no_such_run(tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match="no run folder"):
         write_report(tmp_path / "none", "Run")
+
+
+def test_rebuild_report__renews_the_numbers_and_keeps_the_pictures(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"verb": "pretrain"}')
+    write_metrics(tmp_path, pretraining()[:2])
+    pictures = [("Held-out & <other> frames", "<figure>one</figure>\n<h3>two</h3>")]
+    before = write_report(tmp_path, "Pre-training", pictures).read_text()
+    assert rebuild_report(tmp_path).read_text() == before
+    write_metrics(tmp_path, pretraining())
+    after = rebuild_report(tmp_path).read_text()
+    assert after != before
+    assert "50 optimiser steps" in after
+    assert after == write_report(tmp_path, "Pre-training", pictures).read_text()
+
+
+def test_rebuild_report__of_a_run_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"verb": "finetune"}')
+    write_metrics(tmp_path, [*pretraining(), '{"step": 6'])
+    page = rebuild_report(tmp_path).read_text()
+    assert "<h1>Fine-tuning</h1>" in page
+    assert "<h2>Curves</h2>" in page
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"verb": "evaluate"}', '{"verb": ["x"]}'])
+def test_rebuild_report__no_run(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(MisuseError, match="no training run at") as caught:
+        rebuild_report(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "report.html").exists()

@@ -208,6 +208,17 @@ def test_predict_runs__a_constant_frame_has_no_vessel_and_is_named(tmp_path: Pat
     assert json.loads((tmp_path / "out" / "runs" / "a" / "report.json").read_text())["warnings"]
 
 
+def test_predict_runs__a_run_of_noise_is_doubted_once(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "in" / "a.dcm", np.zeros((3, 80, 72), bool))
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = np.random.default_rng(0).integers(0, 256, 3 * 80 * 72, np.uint8).tobytes()
+    dataset.save_as(path)
+    lines: list[str] = []
+    predict(tmp_path / "in", tmp_path / "out", warn=lines.append)
+    assert len(lines) == 1
+    assert "every frame is doubtful" in lines[0]
+
+
 def test_predict_runs__without_uids_all_but_the_dicom_objects_is_written(tmp_path: Path) -> None:
     make_run(tmp_path / "in" / "a.dcm", MASKS, SeriesInstanceUID=None)
     lines: list[str] = []

@@ -23,6 +23,7 @@ from vasomim.config import (
     PredictConfig,
     PrepareConfig,
     PretrainConfig,
+    ReportConfig,
     SegmentorConfig,
     SynthesizeConfig,
 )
@@ -61,6 +62,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb(EvaluateConfig, "vasomim.commands.evaluate", "measure a segmenter or its masks against labels"),
     "predict": Verb(PredictConfig, "vasomim.commands.predict", "segment vessels in files or folders"),
     "export": Verb(ExportConfig, "vasomim.commands.export", "write a segmenter for ONNX Runtime or OpenVINO"),
+    "report": Verb(ReportConfig, "vasomim.commands.report", "make a run's report.html anew from what it left"),
     "datasets": Verb(DatasetsConfig, "vasomim.commands.datasets", "list, fetch and verify public data sets", False),
     "inspect": Verb(InspectConfig, "vasomim.commands.inspect", "say what weight files are; convert them for others"),
     "benchmark speed": Verb(

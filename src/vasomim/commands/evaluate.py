@@ -106,13 +106,19 @@ def open_weights(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
 
     assert config.weights is not None
     predictor = Predictor.from_pretrained(
-        config.weights, config.device, config.precision, config.batch_size, threshold=config.threshold
+        config.weights,
+        config.device,
+        config.precision,
+        config.batch_size,
+        threshold=config.threshold,
+        backend=config.backend,
     )
     source = EvaluationSource(dataset, model_maps(predictor, config.size), config.size, config.batch_size)
     protocol = {
         "weights": {"name": predictor.name, "fingerprint": predictor.fingerprint()},
         "inference": how_used(predictor, config.size),
         "threshold": predictor.threshold,
+        "computed_by": {name: getattr(predictor.backend, name) for name in ("name", "device", "precision")},
     }
     return Opened(source, predictor.threshold, protocol)
 
@@ -162,7 +168,7 @@ def check_out(out: Path | None, protocol: Mapping[str, Any]) -> None:
         raise MisuseError(f"{out} is not empty and holds {foreign[0]}; choose another --out, or empty it")
     try:
         there = json_text.loads((out / "evaluation.json").read_text(encoding="utf-8"))["protocol"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return  # an evaluation that was cut off before its last file
     same = ("weights", "predictions", "inputs", "size", "rasteriser", "threshold")
     changed = [name for name in same if there.get(name) != protocol.get(name)]

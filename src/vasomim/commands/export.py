@@ -14,6 +14,7 @@ from vasomim.data.open import open_frames
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import MisuseError
 from vasomim.inference.backends import Images, require_modules
+from vasomim.models.shipped import shipped_weights
 
 COMPARED = 4
 """Frames that the exported network is compared with torch on."""
@@ -25,10 +26,11 @@ def run(config: ExportConfig, *, json: bool = False, verbose: bool = False) -> i
     """Write OUT with the network, its config and card; print how it agrees with torch."""
     packages = ("onnx", "onnxscript", "onnxruntime", *(["openvino"] if config.format == "openvino" else []))
     require_modules(*packages, purpose=f"exporting to {config.format}")
-    from vasomim.export.folder import load_segmenter, write_export  # needs what was just asked for
+    from vasomim.export.folder import load_segmenter, refuse_filled, write_export  # needs what was just asked for
 
-    path = _weights(config)
-    network, described = load_segmenter(path)
+    path, output = _weights(config)
+    refuse_filled(config.out)
+    network, described = load_segmenter(path, output)
     frames = list(_frames(config, described.get("inference", {})))
     calibration = frames[COMPARED:] if config.int8 else []
     if verbose:
@@ -46,14 +48,16 @@ def run(config: ExportConfig, *, json: bool = False, verbose: bool = False) -> i
     return 0
 
 
-def _weights(config: ExportConfig) -> Path:
+def _weights(config: ExportConfig) -> tuple[Path, str | None]:
+    """Where the weights are, and which of their outputs is meant."""
     if len(config.inputs) != 1:
         raise MisuseError(f"got {len(config.inputs)} INPUTs, need one: a run folder, its export folder or weight file")
-    if config.out.exists() and (not config.out.is_dir() or any(config.out.iterdir())):
-        raise MisuseError(f"{config.out} is not empty; choose another --out for the export")
     if config.calibration and not config.int8:
         warn("--calibration has an effect with --int8 alone, other than the frames to compare on")
-    return config.inputs[0]
+    shipped = shipped_weights(config.inputs[0])
+    if shipped is None:
+        return config.inputs[0], config.output
+    return shipped.path, config.output or shipped.output
 
 
 def _frames(config: ExportConfig, inference: Mapping[str, Any]) -> Iterator[Images]:

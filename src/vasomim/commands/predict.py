@@ -29,11 +29,12 @@ def run(config: PredictConfig, *, json: bool = False, verbose: bool = False) -> 
         config.batch_size,
         threshold=config.threshold,
         mode=config.inference,
+        backend=config.backend,
     )
     if verbose:
         how = ", ".join(f"{name} {value}" for name, value in predictor.settings().items())
         backend = predictor.backend
-        say(f"{predictor.name} on {backend.device} in {backend.precision} ({type(backend).__name__}): {how}")
+        say(f"{predictor.name} on {backend.device} in {backend.precision} by {backend.name}: {how}")
     parts = Parts(overlays=config.overlays, probability=config.probability)
     settings = {
         "smoothing": config.smoothing,

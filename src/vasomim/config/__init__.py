@@ -26,6 +26,7 @@ from vasomim.config.settings import (
     InspectConfig,
     PredictConfig,
     PrepareConfig,
+    ReportConfig,
     SegmentorConfig,
     SynthesizeConfig,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "PrepareConfig",
     "PretrainConfig",
     "Rasteriser",
+    "ReportConfig",
     "RunConfig",
     "SegmentorConfig",
     "SynthesizeConfig",

@@ -23,6 +23,8 @@ from vasomim.errors import ConfigError
 
 T = TypeVar("T")
 RECIPES = "recipes"
+MAX_RECIPE_BYTES = 1 << 18
+"""Of one file; the largest recipe has 1 KiB."""
 OUTPUTS = ("out", "keep_list", "runs")
 """Settings that name what is written."""
 
@@ -127,8 +129,10 @@ def _read_layer(path: Path | None) -> Mapping[str, object]:
     text = _read_text(path)
     try:
         layer = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as problem:
+    except (yaml.YAMLError, ValueError) as problem:  # ValueError: a date or a number that is none
         raise ConfigError(f"{path} is not valid YAML: {_one_line(problem)}") from problem
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply; settings have two levels") from None
     if layer is None:
         return {}
     if not isinstance(layer, dict):
@@ -140,6 +144,8 @@ def _read_text(path: Path) -> str:
     try:
         if not path.exists() and path.name in recipe_names() and path.name == str(path):
             return recipe_text(path.name)
+        if path.stat().st_size > MAX_RECIPE_BYTES:
+            raise ConfigError(f"{path} is larger than {MAX_RECIPE_BYTES >> 10} KiB; name a recipe")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         names = recipe_names()
@@ -152,14 +158,23 @@ def _read_text(path: Path) -> str:
         raise ConfigError(f"{path} is not a text file, need YAML") from None
 
 
-def _one_line(problem: yaml.YAMLError) -> str:
+def _one_line(problem: Exception) -> str:
     if isinstance(problem, yaml.MarkedYAMLError) and problem.problem_mark is not None:
         return f"line {problem.problem_mark.line + 1}, column {problem.problem_mark.column + 1}: {problem.problem}"
     return " ".join(str(problem).split())
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a name given twice, of which YAML would silently take the last."""
+    """SafeLoader that refuses a name given twice, of which YAML would silently take the last, and aliases.
+
+    A few lines of aliases of aliases stand for more values than there is memory for.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            at = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "an alias (*) is not supported: write the value out", at)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()

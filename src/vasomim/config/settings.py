@@ -257,6 +257,8 @@ class EvaluateConfig:
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     precision: Precision = "auto"
     """`auto`: bf16 where the device computes it fast, else fp32."""
+    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
+    """What computes the network; `auto` takes the fastest that the weights are made for and that is installed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,6 +294,8 @@ class PredictConfig:
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     precision: Precision = "auto"
     """`auto`: bf16 where the device computes it fast, else fp32."""
+    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
+    """What computes the network; `auto` takes the fastest that the weights are made for and that is installed."""
 
     def __post_init__(self) -> None:
         check((0 <= self.smoothing <= 8, f"smoothing must be 0 to 8 frames on each side, got {self.smoothing}"))
@@ -302,7 +306,9 @@ class ExportConfig:
     """Write a trained segmenter as a network for ONNX Runtime or OpenVINO, which compute it faster on a CPU."""
 
     inputs: tuple[Path, ...] = ()
-    """Run folder, export folder or weight file; one."""
+    """`default`, `fast`, or a run folder, export folder or weight file; one."""
+    output: str | None = None
+    """Which output of weights that have several: `main` or `full-tree`; none takes the first."""
     out: Path = Path("exported")
     """New folder; `--weights` of predict and evaluate takes it."""
     format: Literal["onnx", "openvino"] = "onnx"
@@ -330,6 +336,14 @@ class DemoConfig:
     """Seed of everything."""
     minutes: float = 4.0
     """Time budget; the steps of every method shrink alike to fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """Make the report.html of training runs anew from what they left, also of runs killed or under way."""
+
+    inputs: tuple[Path, ...] = ()
+    """Run folders of pretrain, segmentor and finetune."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from vasomim.data.files import is_file, stays_inside
 from vasomim.data.frames import read_frame
 from vasomim.data.listing import check_size, make_records, natural_key, require_layout, some
 from vasomim.data.polygons import Polygon, rasterise, rasterise_classes, rasteriser_named
@@ -115,7 +116,7 @@ def _read_annotations(path: Path) -> list[_Annotated]:
             outlines = _outlines(annotation.get("segmentation"), f"{path}, annotation number {position}")
             parts[annotation["image_id"]] += [(label, outline) for outline in outlines]
         return [_annotated(image, parts[image_id]) for image_id, image in images.items()]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} is no COCO file: {type(error).__name__} {error}; take the official file") from error
@@ -124,7 +125,7 @@ def _read_annotations(path: Path) -> list[_Annotated]:
 def _read_json(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"cannot read {path}: {error}; copy it again from its source") from error
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
         raise DataError(
@@ -177,7 +178,12 @@ def _annotated(image: Mapping[str, Any], parts: Sequence[tuple[int, Polygon]]) -
 
 
 def _check_files(images: Path, names: Sequence[str], file: Path) -> None:
-    missing = [name for name in names if not (images / name).is_file()]
+    outside = [name for name in names if not stays_inside(name)]
+    if outside:
+        raise DataError(
+            f"{file} lists {len(outside)} image(s) outside of {images}: {some(outside)}; name files in that folder"
+        )
+    missing = [name for name in names if not is_file(images / name)]
     if missing:
         raise DataError(
             f"{file} lists {len(missing)} of {len(names)} image(s) that are not in {images}: {some(missing)}; "

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from vasomim.data.picture_size import picture_size
 from vasomim.types import BoolImage
 
 Codec = Literal["raw", "png", "webp", "jpeg"]
@@ -60,8 +61,11 @@ def decode_levels(content: npt.NDArray[np.uint8], codec: Codec, shape: tuple[int
     kind: Any = np.uint8 if bits == 8 else np.dtype("<u2")
     if codec == "raw":
         return np.asarray(content.view(kind).reshape(shape))
+    size = picture_size(content.tobytes())
+    if size is not None and size != (shape[1], shape[0]):  # before memory is taken for what it claims
+        raise ValueError(f"decodes to {size[0]} x {size[1]} pixels, not to {shape[1]} x {shape[0]}")
     try:
-        pixels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+        pixels = None if size is None else cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
     except cv2.error:
         pixels = None
     if pixels is None:
@@ -84,12 +88,14 @@ def decode_bits(content: npt.NDArray[np.uint8], codec: Codec, shape: tuple[int, 
     Raises:
         ValueError: the bytes hold no such mask.
     """
+    rows, columns = shape[0], -(-shape[1] // 8)
     if codec != "raw":
-        try:
-            content = np.frombuffer(zlib.decompress(content.tobytes()), np.uint8)
+        try:  # a byte more than there can be tells that there are too many
+            plain = zlib.decompressobj().decompress(content.tobytes(), rows * columns + 1)
         except zlib.error as error:
             raise ValueError(f"cannot inflate: {error}") from None
-    return content.reshape(shape[0], -(-shape[1] // 8))
+        content = np.frombuffer(plain, np.uint8)
+    return content.reshape(rows, columns)
 
 
 def to_levels(image: npt.NDArray[np.float32], scales: tuple[int, ...]) -> tuple[Levels, int]:

@@ -193,7 +193,7 @@ def _note(part: Path) -> Path:
 def _read_note(part: Path) -> Mapping[str, Any]:
     try:
         note = json.loads(_note(part).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return note if isinstance(note, dict) else {}
 

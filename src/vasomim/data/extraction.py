@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
+from vasomim.data.files import clear_leftovers, contents
 from vasomim.data.frames import is_constant, read_mask, read_record, write_png
 from vasomim.data.pool import map_in_processes
 from vasomim.data.samples import FrameDataset
@@ -232,7 +233,7 @@ def _read_marker(folder: Path) -> dict[str, Any]:
         content = json.loads((folder / MARKER).read_text())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MisuseError(
             f"cannot read {folder / MARKER} ({error}); delete {folder} or choose another folder"
         ) from error
@@ -246,13 +247,14 @@ def _claim(out: Path, method: Method) -> None:
     held = _read_marker(out).get("method")
     if held is not None and held != method:
         raise MisuseError(f"{out} holds vessels of method {held!r}, not {method!r}; choose another folder")
-    if held is None and out.is_dir() and any(out.iterdir()):
+    if held is None and contents(out):
         raise MisuseError(f"{out} is not empty and was not made by an extraction; choose another folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
         _replace(out / MARKER, json.dumps({"method": method, "version": METHOD_VERSION}).encode())
     except OSError as error:
         raise DataError(f"cannot write to {out}: {error.strerror}") from error
+    clear_leftovers(out)
 
 
 def _read(record: Record, index: int, dataset: FrameDataset | None) -> FloatImage:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from vasomim.errors import DataError, MisuseError
+
+_BESIDE = re.compile(r"\..+\.(\d+)")
+"""What a file is called until it is whole, here and wherever one is written: its name and its writer's number."""
 
 
 @contextmanager
@@ -78,3 +82,46 @@ def locked(path: Path, task: str) -> Iterator[None]:
             if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
                 raise busy
         yield
+
+
+def contents(folder: Path) -> list[str]:
+    """Sorted names in a folder, but for those that a killed process left half written; none where it is missing."""
+    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    return [name for name in names if not _BESIDE.fullmatch(name)]
+
+
+def stays_inside(name: str) -> bool:
+    """Whether a relative name from a file that others made stays, on any system, in the folder it is meant for."""
+    parts = name.replace("\\", "/").split("/")
+    return parts[0] != "" and not re.match(r"[A-Za-z]:", name) and ".." not in parts and "\0" not in name
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False also for names that no file can have, such as too long ones."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed left half written: files named `.NAME.PID` whose process is gone."""
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            found = _BESIDE.fullmatch(name)
+            if found and not _runs(int(found[1])):
+                with suppress(OSError):
+                    (Path(inside) / name).unlink()
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is a process of that number; where the system does not tell, there is."""
+    if sys.platform == "win32":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

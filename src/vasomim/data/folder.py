@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vasomim.data.boxes import TABLE, FrameNote, read_boxes, with_patients
-from vasomim.data.frames import read_frame, read_mask, read_record
+from vasomim.data.frames import is_frame, read_record
 from vasomim.data.listing import check_size, holds_frames, list_frames, make_records, no_frame, require_layout, some
+from vasomim.data.mask_files import MaskFiles, MaskPlace, is_mask_file
+from vasomim.data.runs import expand_runs
 from vasomim.errors import DataError
 from vasomim.types import Record, Sample
 
 MASK_FOLDERS = ("masks", "labels", "gt", "annotations")
-"""Names of a folder of masks beside images/; the first that holds pictures is taken."""
+"""Names of a folder of masks beside images/; the first that holds masks is taken."""
+_log = logging.getLogger(__name__)
 
 
 class FrameList:
@@ -50,7 +54,8 @@ class FolderDataset(FrameList):
 class MaskedFolderDataset:
     """Frames below images/ with masks of the same name below masks/ (or labels/, gt/, annotations/).
 
-    Names are compared without suffix. Patients and boxes are read from boxes.csv where there is one.
+    Names are compared without suffix. Patients and boxes are read from boxes.csv where there is one. Frames may be
+    DICOM files: those frames of a run are taken that have a mask, see `vasomim.data.mask_files`.
     """
 
     def __init__(self, root: Path | str) -> None:
@@ -58,18 +63,23 @@ class MaskedFolderDataset:
 
         Raises:
             MisuseError: missing folder, no frame, or another layout; sub-folders of this layout are named.
-            DataError: frames without mask, masks without frame, two masks for one frame, or a broken boxes.csv.
+            DataError: frames (runs) without mask, masks without frame, two masks for one frame, or a broken boxes.csv.
         """
         root = require_layout(Path(root), is_masked_folder, "images/ and masks/ in it")
         frames, folder = root / "images", mask_folder(root)
         assert folder is not None
-        masks = _by_stem(folder)
+        masks = MaskFiles(folder)
         notes = read_boxes(root / TABLE) if (root / TABLE).is_file() else {}
-        self.records: Sequence[Record] = with_patients(make_records(list_frames(frames), frames, root), frames, notes)
-        if not self.records:
-            raise no_frame(frames)
-        _check_pairs([record.id for record in self.records], masks, root, folder.name)
-        self._masks = [masks[record.id] for record in self.records]
+        listed = make_records(list_frames(frames, is_frame=is_frame), frames, root)
+        if not listed:
+            raise no_frame(frames, dicom=True)
+        records = expand_runs(with_patients(listed, frames, notes))
+        places = masks.of_frames(records, {record.path: record.id for record in listed})
+        self.records: Sequence[Record] = [record for record in records if record.id in places]
+        in_runs = any(record.frame is not None for record in records)
+        _check_pairs(_unmasked(records, places), masks.unused(places.values()), root, folder.name, in_runs=in_runs)
+        _report_unmasked_frames(len(records) - len(self.records))
+        self._masks = [places[record.id] for record in self.records]
         self._notes: list[FrameNote | None] = [
             notes.get(record.path.relative_to(frames).as_posix()) for record in self.records
         ]
@@ -78,15 +88,16 @@ class MaskedFolderDataset:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Sample:
-        record, path, note = self.records[index], self._masks[index], self._notes[index]
-        image, mask = read_frame(record.path), read_mask(path)
-        check_size(image.shape, mask.shape, record.path, f"its mask {path}")
+        record, place, note = self.records[index], self._masks[index], self._notes[index]
+        name = str(place.path) if record.frame is None else f"the mask of {record.id}"
+        image, mask = read_record(record), place.read(name)
+        check_size(image.shape, mask.shape, record.shown, f"its mask {name}" if record.frame is None else name)
         return Sample(record, image, mask=mask, boxes=note.boxes if note else ())
 
 
 def mask_folder(root: Path) -> Path | None:
     """The folder of masks beside images/, if there is one."""
-    return next((root / name for name in MASK_FOLDERS if holds_frames(root / name)), None)
+    return next((root / name for name in MASK_FOLDERS if holds_frames(root / name, is_mask_file)), None)
 
 
 def is_masked_folder(root: Path) -> bool:
@@ -94,24 +105,28 @@ def is_masked_folder(root: Path) -> bool:
     return (root / "images").is_dir() and mask_folder(root) is not None
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for path in list_frames(folder):
-        stem = path.relative_to(folder).with_suffix("").as_posix()
-        if stem in files:
-            raise DataError(f"two masks for {stem}: {files[stem]} and {path}; keep one")
-        files[stem] = path
-    return files
+def _unmasked(records: Sequence[Record], places: Mapping[str, MaskPlace]) -> list[str]:
+    """Ids of frames without mask; of runs, of which a few frames may be labelled, those without any."""
+    labelled = {record.path for record in records if record.id in places}
+    missing = [record for record in records if record.path not in labelled]
+    return list(dict.fromkeys(record.id.removesuffix(f"/{(record.frame or 0) + 1:04d}") for record in missing))
 
 
-def _check_pairs(frames: Sequence[str], masks: dict[str, Path], root: Path, folder: str) -> None:
-    known = set(frames)
-    unmasked = [name for name in frames if name not in masks]
-    unframed = [name for name in masks if name not in known]
+def _report_unmasked_frames(count: int) -> None:
+    if count:
+        _log.warning("%d frame(s) of DICOM runs have no mask and are left out", count)
+
+
+def _check_pairs(
+    unmasked: Sequence[str], unframed: Sequence[str], root: Path, folder: str, *, in_runs: bool = False
+) -> None:
+    """Raise DataError where frames lack masks or masks frames; those of runs are not named, as names may be private."""
     found = [f"{len(unmasked)} frame(s) without mask ({some(unmasked)})"] if unmasked else []
-    found += [f"{len(unframed)} mask(s) without frame ({some(unframed)})"] if unframed else []
+    if unframed:
+        found.append(f"{len(unframed)} mask(s) without frame" + ("" if in_runs else f" ({some(unframed)})"))
+    wanted = "masks of a run are called <run>/0001.png and so on, or are a segmentation that refers to it; " * in_runs
     if found:
         raise DataError(
             f"{root}: {' and '.join(found)}; images/ and {folder}/ must hold the same names, suffix aside: "
-            "add what is missing or remove the odd ones"
+            f"{wanted}add what is missing or remove the odd ones"
         )

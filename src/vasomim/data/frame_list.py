@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from vasomim.data.files import is_file
 from vasomim.errors import MisuseError
 
 SUFFIX = ".txt"
@@ -37,7 +38,7 @@ def read_frame_list(path: Path) -> dict[Path, list[Path]]:
             root = path.parent / line
         elif line and not line.startswith("#"):
             listed.setdefault(root, []).append(root / line)
-    missing = [frame for frames in listed.values() for frame in frames if not frame.is_file()]
+    missing = [frame for frames in listed.values() for frame in frames if not is_file(frame)]
     if missing:
         raise MisuseError(f"{path} lists {len(missing)} file(s) that are not there, first {missing[0]}; write it anew")
     if not listed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 from PIL import Image
 
+from vasomim.data.dicom.layout import MAX_PIXELS
 from vasomim.data.dicom.parsing import is_dicom
 from vasomim.data.dicom.run import cached_run
+from vasomim.data.picture_size import picture_size
 from vasomim.errors import DataError, MisuseError
 from vasomim.types import BoolImage, FloatImage, Record
 
@@ -22,6 +26,9 @@ FRAME_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 """What counts as a frame in a folder, compared in lower case."""
 FULL_SCALES = (1023, 4095, 16383, 65535)
 """Full scale of 10, 12, 14 and 16 bits, all of which are stored in 16."""
+
+MAX_FILE_BYTES = 1 << 29
+"""Largest file of one frame, 512 MiB: more than the largest frame takes in any type."""
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 
@@ -68,6 +75,11 @@ def is_picture(path: Path) -> bool:
 def is_run(path: Path | str) -> bool:
     """Whether a file is DICOM; such files may have any suffix or none, so their content decides."""
     return not is_picture(Path(path)) and is_dicom(path)
+
+
+def is_frame(path: Path) -> bool:
+    """Whether a file is a picture by its name or DICOM by its content."""
+    return is_picture(path) or is_run(path)
 
 
 def read_pixels(path: Path | str) -> Pixels:
@@ -216,6 +228,9 @@ def _decode(path: Path) -> Pixels:
 
 def _read_bytes(path: Path) -> bytes:
     try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise DataError(f"{path} has {size >> 20} MiB, a frame at most {MAX_FILE_BYTES >> 20}; remove it")
         content = path.read_bytes()
     except FileNotFoundError:
         raise MisuseError(f"no such file: {path}") from None
@@ -242,8 +257,12 @@ def _check_whole(content: bytes, path: Path) -> None:
 
 
 def _decode_image(content: bytes, path: Path) -> npt.NDArray[Any]:
+    size = picture_size(content)
+    if size is not None and not 1 <= size[0] * size[1] <= MAX_PIXELS:
+        sides = f"{size[0]} x {size[1]}"
+        raise DataError(f"{path} says it has {sides} pixels; need 1 to {MAX_PIXELS} in all: replace or remove it")
     try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = None if size is None else cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         pixels = None
     if pixels is None:
@@ -267,7 +286,7 @@ def _with_straight_alpha(pixels: npt.NDArray[Any], content: bytes, path: Path) -
             pages = getattr(image, "n_frames", 1)
             if image.mode in ("LA", "PA", "RGBA"):
                 pixels = np.asarray(image.convert("RGBA"))[..., [2, 1, 0, 3]]
-    except (OSError, SyntaxError, ValueError):
+    except Exception:  # Pillow raises whatever a damaged directory leads it to
         return pixels  # a kind of TIFF that OpenCV alone can read
     if pages > 1:
         raise DataError(f"{path} holds {pages} pages; need one frame a file: save each page on its own")
@@ -275,17 +294,31 @@ def _with_straight_alpha(pixels: npt.NDArray[Any], content: bytes, path: Path) -
 
 
 def _decode_npy(content: bytes, path: Path) -> npt.NDArray[Any]:
-    try:
-        array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"cannot read {path}: {error}; save it again with numpy.save") from error
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path} is an archive of arrays; save one frame with numpy.save")
+    array = _array_of(content, path)
     if array.ndim > 2:
         array = array.squeeze(tuple(axis for axis, side in enumerate(array.shape) if side == 1))
     # Colours in RGB order, as NumPy users have them; the rest of this module follows OpenCV.
     colour = array.ndim == 3 and array.shape[2] in (3, 4)
     return np.asarray(array[..., [2, 1, 0, 3][: array.shape[2]]] if colour else array)
+
+
+def _array_of(content: bytes, path: Path) -> npt.NDArray[Any]:
+    """The array of a .npy file, which costs no more memory than the file has."""
+    if content.startswith(b"PK"):
+        raise DataError(f"{path} is an archive of arrays; save one frame with numpy.save")
+    file = io.BytesIO(content)
+    try:
+        version = read_magic(file)
+        read_header = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}[version]
+        shape, by_columns, dtype = read_header(file)
+        count = math.prod(shape)
+        if dtype.hasobject or len(content) - file.tell() < count * dtype.itemsize:
+            raise ValueError(f"{count} values of type {dtype} are claimed")
+        values = np.frombuffer(content, dtype, count, file.tell()).copy()
+        return values.reshape(shape, order="F" if by_columns else "C")
+    except Exception as error:  # numpy evaluates the header, which can make it raise anything
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        raise DataError(f"cannot read {path}: damaged or not of numpy.save ({reason}); save it again") from error
 
 
 def _as_pixels(array: npt.NDArray[Any], name: str) -> Pixels:

@@ -89,9 +89,9 @@ def _stem(name: PurePosixPath) -> PurePosixPath:
     return name.with_suffix("") if name.suffix.lower() in FRAME_SUFFIXES | RUN_SUFFIXES else name
 
 
-def holds_frames(folder: Path) -> bool:
+def holds_frames(folder: Path, is_frame: Callable[[Path], bool] = is_picture) -> bool:
     """Whether there is a frame in the folder or below it."""
-    return folder.is_dir() and next(_walk(folder, lambda inner: inner, is_picture, set()), None) is not None
+    return folder.is_dir() and next(_walk(folder, lambda inner: inner, is_frame, set()), None) is not None
 
 
 def require_layout(root: Path, fits: Callable[[Path], bool], wanted: str) -> Path:
@@ -122,7 +122,7 @@ def sub_folders(root: Path, depth: int) -> Iterator[Path]:
                 yield from sub_folders(root / entry.name, depth - 1)
 
 
-def check_size(frame: tuple[int, ...], other: tuple[int, ...], path: Path, what: str) -> None:
+def check_size(frame: tuple[int, ...], other: tuple[int, ...], path: Path | str, what: str) -> None:
     """Raise DataError unless the frame at `path` and `what` have the same (H, W)."""
     if frame != other:
         raise DataError(

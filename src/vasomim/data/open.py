@@ -13,7 +13,7 @@ from vasomim.data.boxes import TABLE, FrameNote, is_boxes_folder, read_boxes
 from vasomim.data.dicom.directory import is_dicomdir, referenced_files
 from vasomim.data.folder import FrameList, MaskedFolderDataset, is_masked_folder
 from vasomim.data.frame_list import is_frame_list, read_frame_list
-from vasomim.data.frames import is_picture, is_run
+from vasomim.data.frames import is_frame
 from vasomim.data.listing import list_frames, make_records, no_frame, require_layout, sub_folders
 from vasomim.data.nnunet import IMAGES, NnUNetDataset, is_nnunet_folder, name_cases
 from vasomim.data.packed import HEAD, PLAN, PackDataset, is_pack
@@ -137,11 +137,6 @@ def _open_labelled_pack(root: Path, rasteriser: str) -> FrameDataset:
             "or pack the labelled folder again"
         )
     return dataset
-
-
-def is_frame(path: Path) -> bool:
-    """Whether a file is a picture by its name or DICOM by its content."""
-    return is_picture(path) or is_run(path)
 
 
 def _is_labelled(root: Path) -> bool:

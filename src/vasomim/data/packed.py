@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vasomim.data.codecs import Bits, Codec, Levels, decode_bits, decode_levels, to_unit_range
+from vasomim.data.files import stays_inside
 from vasomim.data.samples import FrameDataset, LazySample
 from vasomim.errors import DataError, MisuseError
 from vasomim.types import BoolImage, FloatImage, Record, Sample
@@ -168,8 +169,10 @@ def read_head(folder: Path, name: str = HEAD) -> Head:
             known = {field.name for field in fields(PackSettings)}
             settings = PackSettings(**{key: value for key, value in found["settings"].items() if key in known})
             parts = tuple((str(part), str(checksum)) for part, checksum in found["parts"])
+            if not all(stays_inside(part) for part, _ in parts):
+                raise ValueError("it names parts outside of its folder")
             return Head(settings, int(found["frames"]), str(found["source"]), parts)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"cannot read {folder / name} ({error}); {_AGAIN}") from error
     raise MisuseError(f"{folder} is a pack of version {version}, this vasomim reads version {VERSION}; {_AGAIN}")
 
@@ -201,7 +204,7 @@ def read_part(folder: Path, name: str, checksum: str | None) -> Part:
         raise DataError(f"{path} is damaged: its checksum is not the one in {HEAD}; {_AGAIN}")
     try:
         part = Part.from_json(name, content)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} is no index of a pack ({error}); {_AGAIN}") from error
     _check_length(part, folder)
     return part

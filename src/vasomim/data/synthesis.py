@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vasomim.data.boxes import CORNERS, TABLE
+from vasomim.data.files import clear_leftovers, contents
 from vasomim.data.frames import read_frame, read_mask, write_png
 from vasomim.data.pool import map_in_processes
 from vasomim.errors import DataError, Interrupted, MisuseError
@@ -109,15 +110,16 @@ def _claim(out: Path, series: Series) -> None:
         held = json.loads((out / MARKER).read_text()).get("series")
     except FileNotFoundError:
         held = None
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise MisuseError(f"cannot read {out / MARKER} ({error}); delete {out} or choose another folder") from error
     if held is not None and held != wanted:
         other = ", ".join(f"{key}={held.get(key)}" for key in wanted if held.get(key) != wanted[key])
         raise MisuseError(f"{out} holds another series ({other}); choose another folder")
     if held is None:
-        if out.is_dir() and any(out.iterdir()):
+        if contents(out):
             raise MisuseError(f"{out} is not empty and holds no synthetic series; choose another folder")
         _write_text(out / MARKER, json.dumps({"series": wanted}, indent=1))
+    clear_leftovers(out)
 
 
 def _make(out: Path, series: Series, num_frames: int, first: int) -> tuple[int, int]:
@@ -205,7 +207,7 @@ def _note(out: Path, name: str) -> dict[str, Any]:
     try:
         note: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return {"vessel_share": float(note["vessel_share"]), "boxes": list(note["boxes"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         image = out / "images" / f"{name}.png"
         raise DataError(f"cannot read {path} ({error}); delete {image} and run the same command again") from error
 

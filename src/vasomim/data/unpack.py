@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 import tarfile
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from vasomim.data.files import stays_inside
 from vasomim.errors import DataError, MisuseError
 
 COUNT_LIMIT = 1_000_000
@@ -117,10 +117,9 @@ def _members(opened: zipfile.ZipFile | tarfile.TarFile, archive: Path) -> Iterat
 
 def _safe_name(name: str, archive: Path) -> str:
     """The relative path of a member, refused where it would leave the folder on any system."""
-    parts = name.replace("\\", "/").split("/")
-    if parts[0] == "" or re.match(r"[A-Za-z]:", name) or ".." in parts or "\0" in name:
+    if not stays_inside(name):
         raise DataError(f"{archive} holds {name!r}, which lies outside of the folder; such an archive is not unpacked")
-    clean = "/".join(part for part in parts if part not in ("", "."))
+    clean = "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
     if not clean:
         raise DataError(f"{archive} holds a file without a name; such an archive is not unpacked")
     return clean

@@ -46,7 +46,7 @@ def read_evaluation(path: Path) -> StoredEvaluation:
     try:
         protocol = json.loads(card.read_text(encoding="utf-8"))["protocol"]
         return StoredEvaluation(path, dict(protocol), _read_values(table))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"cannot read the evaluation in {card.parent}: {type(error).__name__}: {error}; evaluate again"
         ) from error

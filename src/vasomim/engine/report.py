@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ _NAMES = {
 }
 _SCORES = {"dice": "Dice", "cldice": "clDice", "probe_r2": "vessel probe R²"}
 _STEP = "optimiser step"
+_RESULT, _CURVES, _SPEED, _SETTINGS, _FACTS = "Result", "Curves", "Speed and memory", "Settings", "Facts"
+_TITLES = {"pretrain": "Pre-training", "segmentor": "Vessel segmentor", "finetune": "Fine-tuning"}
+_PICTURES = re.compile(r'<section id="s\d+"><h2>([^<]*)</h2>\n(.*?)</section>', re.DOTALL)
+"""Heading and body of a section, as `html_page` writes it."""
 _BOOKS = ("epoch", "skipped")
 """Kept by the loop for itself: no curves."""
 
@@ -57,16 +62,44 @@ def write_report(run_path: Path, title: str, sections: Sequence[tuple[str, str]]
         raise MisuseError(f"no run folder at {run_path}; name a folder that a training command made")
     series = read_series(run_path / "metrics.jsonl")
     parts = [
-        ("Result", _last_values(series)),
-        ("Curves", html_charts(svg for _, svg in _learning_curves(series))),
+        (_RESULT, _last_values(series)),
+        (_CURVES, html_charts(svg for _, svg in _learning_curves(series))),
         *sections,
-        ("Speed and memory", html_charts(svg for _, svg in _machine_curves(series))),
-        ("Settings", _preformatted(run_path / "config.yaml")),
-        ("Facts", _facts(run_path / "run.json")),
+        (_SPEED, html_charts(svg for _, svg in _machine_curves(series))),
+        (_SETTINGS, _preformatted(run_path / "config.yaml")),
+        (_FACTS, _facts(run_path / "run.json")),
     ]
     page = run_path / "report.html"
     write_text(page, html_page(title, [part for part in parts if part[1]], FOOTER, run_path.name))
     return page
+
+
+def rebuild_report(run_path: Path) -> Path:
+    """Write RUN/report.html anew from what the run left so far: one that was killed, or is under way, has curves too.
+
+    Pictures need the network and the frames; those of the page that is there stay.
+
+    Raises:
+        MisuseError: it is no folder of a training run.
+        VasomimError: the page cannot be written.
+    """
+    try:
+        verb = json.loads((run_path / "run.json").read_text(encoding="utf-8"))["verb"]
+        title = _TITLES[verb]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise MisuseError(
+            f"no training run at {run_path} (no valid run.json in it); name a folder that {', '.join(_TITLES)} made"
+        ) from None
+    return write_report(run_path, title, _pictures(run_path / "report.html"))
+
+
+def _pictures(page: Path) -> list[tuple[str, str]]:
+    """Sections of a page that are not made from the run's files; none where there is no page."""
+    if not page.is_file():
+        return []
+    found = _PICTURES.findall(page.read_text(encoding="utf-8"))
+    made = (_RESULT, _CURVES, _SPEED, _SETTINGS, _FACTS)
+    return [(unescape(heading), body) for heading, body in found if heading not in made]
 
 
 def curves_from_metrics(path: Path) -> list[tuple[str, str]]:

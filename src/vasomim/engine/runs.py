@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from vasomim._version import __version__
+from vasomim.data.files import clear_leftovers
 from vasomim.engine.files import write_text
 from vasomim.errors import MisuseError, VasomimError
 
@@ -70,6 +71,7 @@ class RunFolder:
             record["identity"] = identity
             record["facts"] = {**record.get("facts", {}), **facts}
             if writer:
+                clear_leftovers(path)
                 record.setdefault("sessions", []).append(_session())
                 (path / "metrics.jsonl").touch()
                 write_text(path / "config.yaml", config_text)
@@ -175,7 +177,7 @@ def _adopt(path: Path, verb: str, identity: str) -> dict[str, Any]:
     try:
         record = json.loads((path / "run.json").read_text(encoding="utf-8"))
         there, identity_there = str(record["verb"]), str(record["identity"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise MisuseError(
             f"{path} is not empty and holds no run that could be continued (no valid run.json beside "
             f"{', '.join(sorted(contents)[:3])}); choose another --out, or empty it"

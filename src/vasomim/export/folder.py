@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from vasomim.errors import CheckpointError, MisuseError, VasomimError
 from vasomim.export.graph import to_onnx
 from vasomim.export.quantize import observe, quantization_points, quantize
 from vasomim.inference.backends import ENTRIES, Backend, Images, open_runtime, sha256
+from vasomim.inference.outputs import choose_output
 from vasomim.inference.torch_backend import TorchBackend
 from vasomim.metrics import dice
 from vasomim.models.weights import load_pretrained
@@ -29,6 +29,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {"onnx": ("onnxruntime",), "openvino":
 LARGEST_DIFFERENCE = 5e-3
 """Between probabilities of torch and of an exported network without 8-bit rounding; more is a fault of the export."""
 _SEGMENTING = ("segmentation", "segmentor")
+_UNFINISHED = ".unfinished"
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ class Agreement:
     """Dice between the masks of both, mean over frames."""
 
 
-def load_segmenter(path: Path) -> tuple[TorchBackend, dict[str, Any]]:
-    """The network to export, in fp32 on the CPU, and its config.
+def load_segmenter(path: Path, output: str | None = None) -> tuple[TorchBackend, dict[str, Any]]:
+    """The network to export, in fp32 on the CPU, and its config, with the output that is asked for alone.
 
     Raises:
-        MisuseError: nothing is there.
+        MisuseError: nothing is there, or it has no such output.
         CheckpointError: corrupt weights, or weights that do not segment.
     """
     model, config = load_pretrained(path)
@@ -56,7 +57,8 @@ def load_segmenter(path: Path) -> tuple[TorchBackend, dict[str, Any]]:
             f"{path} holds weights of kind {config.get('kind')!r}, which segment nothing yet; fine-tune them first: "
             f"vasomim finetune DATA --init {path}"
         )
-    return TorchBackend(model, "cpu", "fp32"), config
+    chosen = choose_output(config, output)
+    return TorchBackend(model, "cpu", "fp32", chosen.channel), {**config, "outputs": [chosen.described()]}
 
 
 def write_export(
@@ -76,7 +78,7 @@ def write_export(
         card: its model card.
         out: folder, new or empty.
         runtime: what it is made for.
-        frames: to compare on, each (1, 1, H, W).
+        frames: to compare on, each (1, 1, H, W), at least one; a cut of the first is added, of another size.
         calibration: frames that 8-bit ranges are taken from, each (1, 1, H, W); none leaves the network in fp32.
 
     Returns:
@@ -97,7 +99,8 @@ def write_export(
         }
         _describe(stage, config, facts, card)
         exported, _ = open_runtime(runtime, stage / ENTRIES[runtime], "cpu", "fp32")
-        agreement = compare(exported, network, frames, float(config.get("threshold", 0.5)))
+        cut = frames[0][:, :, : -(frames[0].shape[2] // 4), : -(frames[0].shape[3] // 3)]  # sizes must be free
+        agreement = compare(exported, network, [*frames, cut], choose_output(config).threshold)
         if not facts["int8"] and agreement.largest_difference > LARGEST_DIFFERENCE:
             raise VasomimError(
                 f"the exported network differs from torch by up to {agreement.largest_difference:.2g} in probability, "
@@ -109,7 +112,7 @@ def write_export(
 
 
 def _write_network(stage: Path, network: TorchBackend, runtime: RuntimeFormat, calibration: Sequence[Images]) -> None:
-    graph = to_onnx(network.model)
+    graph = to_onnx(network.model, network.channel)
     if calibration:
         points = quantization_points(graph, attention_weights=runtime == "openvino", joined=runtime == "onnx")
         graph = quantize(graph, points, observe(graph, points, calibration))
@@ -154,12 +157,25 @@ def _card_section(facts: Mapping[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
-@contextmanager
-def _whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to write into, which takes the place of `out` when all went well and leaves no trace else."""
+def refuse_filled(out: Path) -> None:
+    """Refuse a place that is not free for an export.
+
+    Raises:
+        MisuseError: it is a file, or a folder that holds something.
+    """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise MisuseError(f"{out} is not empty; choose another --out for the export")
-    stage = out.with_name(f".{out.name}.new-{os.getpid()}")
+
+
+@contextmanager
+def _whole_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the place of `out` when all went well.
+
+    An export that is killed leaves `out` as it was, and beside it a hidden folder that the next one clears.
+    """
+    refuse_filled(out)
+    stage = out.with_name(f".{out.name}{_UNFINISHED}")
+    shutil.rmtree(stage, ignore_errors=True)
     try:
         stage.mkdir(parents=True)
         yield stage

@@ -16,7 +16,7 @@ from vasomim.export.rewrite import Segmenter, for_runtimes
 INPUT, OUTPUT = "images", "probability"
 
 
-def to_onnx(model: nn.Module) -> onnx.ModelProto:
+def to_onnx(model: nn.Module, channel: int = 0) -> onnx.ModelProto:
     """The graph of a segmentation model: images (B, 1, H, W) in [0, 1] -> probability (B, H, W).
 
     Everything happens inside: normalisation, padding to the model's multiples and cropping, positions resized to the
@@ -27,7 +27,7 @@ def to_onnx(model: nn.Module) -> onnx.ModelProto:
     images = torch.rand(2, 1, 2 * side + side // 2 + 1, 3 * side + side // 2 - 1)
     with _quiet():
         program = torch.onnx.export(
-            Segmenter(for_runtimes(model)).eval(),
+            Segmenter(for_runtimes(model), channel).eval(),
             (images,),
             dynamo=True,
             external_data=False,

@@ -51,8 +51,11 @@ class _Wiring:
         """Whether a node is a convolution or a product with constant weights."""
         return node.op_type in ("Conv", "MatMul") and node.input[1] in self.constants
 
-    def made_by(self, name: str, *kinds: str) -> bool:
-        return name in self.maker and self.maker[name].op_type in kinds
+    def made_by(self, name: str, kind: str) -> bool:
+        return name in self.maker and self.maker[name].op_type == kind
+
+    def feeds(self, name: str, *kinds: str) -> bool:
+        return any(reader.op_type in kinds for reader in self.readers[name])
 
 
 def quantization_points(model: onnx.ModelProto, *, attention_weights: bool, joined: bool) -> list[Point]:
@@ -74,11 +77,11 @@ def quantization_points(model: onnx.ModelProto, *, attention_weights: bool, join
         if wiring.is_weighted(node):
             for point in _input_points(wiring, node.input[0], joined=joined):
                 points |= dict.fromkeys(point.tensors, point)
-            if node.op_type == "Conv" and _leaves_rounded(wiring, node.output[0]):
+            if node.op_type == "Conv" and wiring.feeds(node.output[0], *_AFTER_CONVOLUTION):
                 points.setdefault(node.output[0], Point((node.output[0],)))
         elif node.op_type == "MatMul":
             weighs = wiring.made_by(node.input[0], "Softmax")
-            if attention_weights or not weighs:
+            if wiring.feeds(node.output[0], "Softmax") or (weighs and attention_weights):
                 for name in node.input:
                     points[name] = Point((name,), symmetric=not wiring.made_by(name, "Softmax"))
     return list(dict.fromkeys(points.values()))
@@ -91,10 +94,6 @@ def _input_points(wiring: _Wiring, name: str, *, joined: bool) -> list[Point]:
     if whole or joint is None:
         return [Point((name,))]
     return [Point((*joint.input, *([name] if joined else [])))]
-
-
-def _leaves_rounded(wiring: _Wiring, name: str) -> bool:
-    return any(reader.op_type in _AFTER_CONVOLUTION for reader in wiring.readers[name])
 
 
 def observe(
@@ -118,10 +117,11 @@ def observe(
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
     wanted = [f"{suffix}_{index}" for index in range(len(names)) for suffix in ("low", "high")]
-    seen = np.array([session.run(wanted, {INPUT: frame}) for frame in frames], np.float64).reshape(-1, len(names), 2)
-    if not len(seen):
+    seen = [session.run(wanted, {INPUT: frame}) for frame in frames]
+    if not seen:
         raise ValueError("need at least one frame to observe ranges on, got none")
-    low, high = seen[..., 0].min(0), seen[..., 1].max(0)
+    values = np.array(seen, np.float64).reshape(-1, len(names), 2)
+    low, high = values[..., 0].min(0), values[..., 1].max(0)
     return {name: (float(low[k]), float(high[k])) for k, name in enumerate(names)}
 
 

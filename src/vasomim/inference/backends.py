@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ Images = npt.NDArray[np.float32]
 Maps = npt.NDArray[np.float32]
 """(B, H, W)."""
 BackendName = Literal["auto", "torch", "onnx", "openvino"]
+"""`onnx` is ONNX Runtime."""
 
 ENTRIES: Final[Mapping[str, str]] = {"openvino": "model.xml", "onnx": "model.onnx", "torch": "model.safetensors"}
 """The file of a folder that each backend opens, the fastest on a CPU first."""
@@ -32,6 +33,8 @@ MODULES: Final[Mapping[str, str]] = {"openvino": "openvino", "onnx": "onnxruntim
 class Backend(Protocol):
     """A network that is ready to be computed."""
 
+    name: str
+    """`torch`, `onnx` or `openvino`."""
     device: str
     """`cpu` or `cuda:N`."""
     precision: str
@@ -68,22 +71,25 @@ def choose_backend(path: Path, backend: BackendName = "auto", device: str = "aut
         device: where to compute; only torch computes elsewhere than on the CPU.
 
     Raises:
-        MisuseError: the folder is not made for that backend.
-        MissingExtraError: it is, but the package is not installed.
+        MisuseError: an unknown backend, or one that the folder is not made for.
+        MissingExtraError: it is made for it, but the package is not installed.
     """
-    held = _held(path)
+    if backend not in get_args(BackendName):
+        raise MisuseError(f"got backend={backend}, need {', '.join(get_args(BackendName))}")
+    held = _held(path) or {"torch": path}  # torch's readers explain what they do not find
     if backend != "auto" and backend not in held:
-        there = f"holds a network for {' and '.join(held)}" if held else "holds no network"
+        remedy = f"make one: vasomim export RUN --format {backend} --out DIR"
         raise MisuseError(
-            f"{path} {there}, not for {backend}; make one: vasomim export RUN --format {backend} --out DIR"
+            f"{path} holds a network for {' and '.join(held)}, not for {backend}; "
+            f"{'give the run it was exported from' if backend == 'torch' else remedy}"
         )
-    asked = [backend] if backend != "auto" else list(held) or ["torch"]
+    asked = [backend] if backend != "auto" else list(held)
     if device.partition(":")[0] not in ("auto", "cpu") and "torch" in asked:
         asked = ["torch"]
     usable = [name for name in asked if find_spec(MODULES[name]) is not None]
     if not usable:
         require_modules(MODULES[asked[0]], purpose=f"the network in {path}")
-    return usable[0], held.get(usable[0], path)
+    return usable[0], held[usable[0]]
 
 
 def _held(path: Path) -> dict[str, Path]:
@@ -144,7 +150,7 @@ def open_runtime(name: str, entry: Path, device: str, precision: str) -> tuple[B
         CheckpointError: the files are damaged.
     """
     if device.partition(":")[0] not in ("auto", "cpu"):
-        raise MisuseError(f"got device={device}, but {name} networks are made for CPUs; give the run folder instead")
+        raise MisuseError(f"got device={device}, but {name} networks are computed on the CPU here; give the run folder")
     config = read_runtime_config(entry)
     module = import_module(f"vasomim.inference.{name}_backend")
     backend: Backend = module.open_backend(entry, precision, files_fingerprint(config))

@@ -16,6 +16,7 @@ _ERRORS_ONLY = 3
 class OnnxBackend:
     """A session, from which threads may compute side by side."""
 
+    name = "onnx"
     device = "cpu"
     precision = "fp32"
 

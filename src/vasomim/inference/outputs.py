@@ -26,6 +26,10 @@ class Output:
     scale: float = 1.0
     shift: float = 0.0
 
+    def described(self) -> dict[str, Any]:
+        """As an entry of `outputs` in config.json."""
+        return {"name": self.name, "threshold": self.threshold, "scale": self.scale, "shift": self.shift}
+
     def calibrated(self, probability: FloatImage) -> FloatImage:
         """Probability by the sigmoid of the bare logit -> calibrated probability, the same shape."""
         if (self.scale, self.shift) == (1.0, 0.0):

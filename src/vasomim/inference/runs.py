@@ -229,8 +229,8 @@ class _Session:
         """Write all of a run aside, then move it into place; the report."""
         stage = self.folder.path / _UNFINISHED
         shutil.rmtree(stage, ignore_errors=True)
-        blank = [frame.index + 1 for frame in self._predict(plan, stage) if frame.is_blank]
-        warnings = _warnings(plan, blank)
+        seen = [(frame.index + 1, frame.prediction.meta) for frame in self._predict(plan, stage)]
+        warnings = _warnings(plan, seen)
         for line in warnings:
             self.warn(f"{plan.name}: {line}")
         report = write_outputs(
@@ -284,12 +284,18 @@ class _Session:
             raise VasomimError(f"cannot write {plan.name}: {error.strerror}; choose another folder") from error
 
 
-def _warnings(plan: _Plan, blank: Sequence[int]) -> list[str]:
+def _warnings(plan: _Plan, seen: Sequence[tuple[int, Mapping[str, Any]]]) -> list[str]:
+    """What is worth a word, given number and `meta` of each frame."""
+    blank = [number for number, meta in seen if "warning" in meta]
+    # Frames before the contrast agent arrives are doubted in any run.
+    doubts = [meta.get("doubt") for _, meta in seen if "warning" not in meta]
     found = []
     if plan.missing:
         found.append(f"no {', '.join(plan.missing)}: no DICOM object can refer to it, and none is written")
     if blank:
         found.append(f"frame(s) {', '.join(map(str, blank))}: all pixels are equal, no vessel can be seen")
+    if doubts and all(doubts):
+        found.append(f"every frame is doubtful, the first: {doubts[0]}")
     return found
 
 

@@ -17,6 +17,8 @@ from vasomim.ops.devices import DTYPES, resolve_device, resolve_precision
 class TorchBackend:
     """`model`, (B, 1, H, W) in [0, 1] -> logits (B, K, H, W), one of the K, on a device and in a precision."""
 
+    name = "torch"
+
     def __init__(self, model: nn.Module, device: str = "auto", precision: str = "auto", channel: int = 0) -> None:
         """Move the model to the device; its training mode is put back after each prediction.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vasomim.data.files import clear_leftovers, contents
 from vasomim.data.frames import write_png
 from vasomim.engine.files import write_text
 from vasomim.errors import DataError, MisuseError
@@ -156,17 +157,17 @@ class PredictionFolder:
         """Take over what an earlier call left, or refuse."""
         if self.path.exists() and not self.path.is_dir():
             raise MisuseError(f"{self.path} is a file; choose another --out")
-        contents = sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else []
-        if not contents:
+        there = contents(self.path)
+        if not there:
             return
         try:
             known = json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
             identity = {name: known[name] for name in self.identity}
             frames, runs = dict(known["frames"]), dict(known.get("runs", {}))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise MisuseError(
                 f"{self.path} is not empty and holds no predictions to go on with (no valid {SUMMARY} beside "
-                f"{', '.join(contents[:3])}); choose another --out, or empty it"
+                f"{', '.join(there[:3])}); choose another --out, or empty it"
             ) from None
         if identity != self.identity:
             raise MisuseError(
@@ -174,6 +175,7 @@ class PredictionFolder:
                 "choose another --out, or delete the folder to start again"
             )
         self.frames, self.runs = frames, runs
+        clear_leftovers(self.path)
 
 
 def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -170,7 +170,18 @@ class Lane:
 def hardware(config: BenchmarkMethodsConfig) -> str:
     """What the numbers of a row were computed on."""
     threads = f"{config.threads} thread(s) a run" if config.threads else "threads as torch chooses"
-    return f"{os.cpu_count()} CPU cores, {platform.machine()}, device {config.device}, {threads}"
+    cards = "" if config.device == "cpu" else graphics_cards()
+    return ", ".join(filter(None, [f"{os.cpu_count()} CPU cores", platform.machine(), cards, threads]))
+
+
+def graphics_cards() -> str:
+    """Names of NVIDIA cards as their driver gives them; empty where there is none."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return " + ".join(line.strip() for line in told.splitlines())
 
 
 def call_in_process_of_its_own(threads: int) -> Call:

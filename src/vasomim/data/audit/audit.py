@@ -111,7 +111,8 @@ def _jobs(
 ) -> list[Job]:
     jobs = []
     for frame in frames:
-        files = masks[frame.home.name].get(frame.stem)
+        there = masks[frame.home.name]
+        files = next((there[name] for name in frame.mask_names if name in there), None)
         content = annotations.get(frame.home.name)
         listed = content.listed.get(frame.key) if content else None
         if files or listed is None:

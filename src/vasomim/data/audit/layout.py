@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,10 +13,11 @@ from vasomim.data.arcade import is_arcade_folder
 from vasomim.data.audit.findings import Finding, finding
 from vasomim.data.boxes import TABLE, FrameNote, is_boxes_folder, read_boxes
 from vasomim.data.folder import is_masked_folder, mask_folder
+from vasomim.data.frames import is_frame
 from vasomim.data.listing import list_frames, no_frame
 from vasomim.data.nnunet import CHANNEL, IMAGES, LABELS, is_nnunet_folder, label_names
 from vasomim.data.nnunet import TABLE as NNUNET_TABLE
-from vasomim.data.open import frame_files, is_frame
+from vasomim.data.open import frame_files
 from vasomim.data.packed import is_pack
 from vasomim.data.runs import expand_runs
 from vasomim.data.samples import distinct_tails
@@ -76,6 +78,8 @@ class AuditFrame:
     split: str | None
     patient: str | None = None
     series: str | None = None
+    in_run: bool = False
+    """Whether it is one of several frames of a DICOM file."""
 
     @property
     def path(self) -> Path:
@@ -88,9 +92,11 @@ class AuditFrame:
         return self.path.relative_to(self.home.images).as_posix()
 
     @property
-    def stem(self) -> str:
-        """What its mask is called, without suffix."""
-        return Path(self.key).with_suffix("").as_posix().removesuffix(self.home.channel)
+    def mask_names(self) -> tuple[str, ...]:
+        """What its mask may be called, without suffix."""
+        stem = Path(self.key).with_suffix("").as_posix().removesuffix(self.home.channel)
+        number = f"{(self.record.frame or 0) + 1:04d}"
+        return (f"{stem}/{number}", f"{stem}_{number}") if self.in_run else (stem,)
 
     @property
     def run(self) -> tuple[str, str | None] | None:
@@ -173,7 +179,8 @@ class _Reader:
     def frames(self) -> list[AuditFrame]:
         """A frame for each picture and for each frame of a DICOM file, under names that tell nothing of a patient."""
         records = expand_runs([file.record for file in self._files.values()])
-        return [_frame(record, self._files[record.path]) for record in records]
+        counts = Counter(record.path for record in records)
+        return [_frame(record, self._files[record.path], in_run=counts[record.path] > 1) for record in records]
 
     def _home(self, folder: Path, root: Path, label: str) -> AuditSet:
         """The labelled set a folder of frames belongs to, or its split, or the audited folder."""
@@ -233,10 +240,10 @@ class _Reader:
         return notes.get(path.relative_to(images).as_posix())
 
 
-def _frame(record: Record, file: _File) -> AuditFrame:
+def _frame(record: Record, file: _File, *, in_run: bool) -> AuditFrame:
     # The frames of a DICOM file are one run.
     series = file.series if record.frame is None else record.path.as_posix()
-    return AuditFrame(record, record.id, file.root, file.home, file.split, record.patient, series)
+    return AuditFrame(record, record.id, file.root, file.home, file.split, record.patient, series, in_run)
 
 
 def masks_by_stem(home: AuditSet) -> dict[str, list[Path]]:

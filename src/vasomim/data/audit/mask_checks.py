@@ -9,6 +9,8 @@ from pathlib import Path
 from vasomim.data.audit.findings import Finding, counted, finding
 from vasomim.data.audit.layout import AuditFrame, AuditSet
 from vasomim.data.audit.look import LARGE_SHARE, Look, MaskLook
+from vasomim.data.listing import holds_frames
+from vasomim.data.mask_files import is_segmentation
 
 Labelled = tuple[AuditFrame, MaskLook, tuple[int, int]]
 """A frame, its mask, and the frame's (H, W)."""
@@ -27,13 +29,17 @@ def pairing_findings(
     home: AuditSet, frames: Sequence[AuditFrame], masks: Mapping[str, Sequence[Path]]
 ) -> list[Finding]:
     """Frames without mask, masks without frame, and several masks for one frame of a set with a folder of masks."""
-    stems = {frame.stem for frame in frames}
-    bare = [frame.name for frame in frames if frame.stem not in masks]
-    orphans = [home.show(path) for stem, paths in masks.items() if stem not in stems for path in paths]
+    expected = {name for frame in frames for name in frame.mask_names}
+    labelled = {frame.path for frame in frames if not masks.keys().isdisjoint(frame.mask_names)}
+    bare = [frame for frame in frames if frame.path not in labelled]  # of a run a few frames may be labelled
+    if home.masks and holds_frames(home.masks, is_segmentation):  # which of the runs they are of is not looked at
+        bare = [frame for frame in bare if frame.record.frame is None]
+    orphans = [home.show(path) for name, paths in masks.items() if name not in expected for path in paths]
     doubled = {stem: paths for stem, paths in masks.items() if len(paths) > 1}
-    found = (
-        [finding("missing_mask", bare, f"no mask for {len(bare)} of {counted(len(frames), 'frame')}")] if bare else []
-    )
+    found = []
+    if bare:
+        text = f"no mask for {len(bare)} of {counted(len(frames), 'frame')}"
+        found.append(finding("missing_mask", [frame.name for frame in bare], text))
     if orphans:
         found.append(finding("orphan_mask", orphans, f"no frame for {counted(len(orphans), 'mask')}"))
     return found + [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vasomim.data.dicom.elements import BadElement, Dataset, code, items, value_of
-from vasomim.data.dicom.parsing import is_dicom, quiet, read_directory
+from vasomim.data.dicom.parsing import is_dicom, quiet, read_whole
 from vasomim.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def referenced_files(path: Path) -> list[Path]:
     Raises:
         DataError: it is damaged, or none of its files is there.
     """
-    dataset = read_directory(path)
+    dataset = read_whole(path, str(path))
     try:
         with quiet():
             records = items(dataset, "DirectoryRecordSequence")

@@ -128,14 +128,16 @@ def read_header(path: Path, name: str) -> Header:
         return _parse(pydicom, file)
 
 
-def read_directory(path: Path) -> Dataset:
-    """The content of a DICOMDIR.
+def read_whole(path: Path, name: str) -> Dataset:
+    """Everything in a file that is small by nature: a DICOMDIR, a segmentation.
 
     Raises:
         MisuseError, MissingExtraError, DataError: as `read_header`.
     """
     pydicom = require_pydicom()
-    with in_one_line(str(path)), path.open("rb") as file, quiet():
+    with in_one_line(name), path.open("rb") as file, quiet():
+        if _is_deflated(pydicom, file):
+            raise BadElement("the file is deflated as a whole; inflate it first")
         return pydicom.dcmread(_Bounded(file))
 
 
@@ -239,5 +241,5 @@ class _Bounded:
         self.bytes += len(content)
         self.reads += 1
         if self.bytes > MAX_HEADER_BYTES or self.reads > MAX_HEADER_READS:
-            raise BadElement(f"what comes before its pixels is larger than {MAX_HEADER_BYTES >> 20} MiB")
+            raise BadElement(f"its header is larger than {MAX_HEADER_BYTES >> 20} MiB; need a smaller one")
         return content

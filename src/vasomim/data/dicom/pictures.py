@@ -6,10 +6,8 @@ import struct
 
 from vasomim.data.dicom.elements import BadElement
 from vasomim.data.dicom.layout import PixelLayout
+from vasomim.data.picture_size import jpeg_header
 
-_FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
-"""Second byte of the JPEG markers that give the picture's size; F7 is JPEG-LS."""
-_LOSSY = {0xC0, 0xC1, 0xC2}
 _MAX_TILES = 4096
 _NO_SIZE = "a frame has no size in it: damaged; copy the file again"
 
@@ -35,21 +33,12 @@ def check_picture(content: bytes, layout: PixelLayout, *, jpeg_2000: bool) -> No
 
 def _size_of_jpeg(content: bytes, start: int) -> tuple[int, int, int]:
     """Width, height and components by the frame header of a JPEG or JPEG-LS picture."""
-    at = start + 2
-    while at + 10 <= len(content) and content[at] == 0xFF:
-        marker = content[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        length, precision, height, width, components = struct.unpack(">HBHHB", content[at + 2 : at + 10])
-        if marker in _FRAME_HEADERS:
-            if marker in _LOSSY and precision != 8:
-                raise BadElement(
-                    f"lossy JPEG of {precision} bits cannot be decoded; need 8 bits or a lossless encoding"
-                )
-            return width, height, components
-        at += 2 + length
-    raise BadElement(_NO_SIZE)
+    found = jpeg_header(content, start)
+    if found is None:
+        raise BadElement(_NO_SIZE)
+    if found.lossy and found.precision != 8:
+        raise BadElement(f"lossy JPEG of {found.precision} bits cannot be decoded; need 8 bits or a lossless encoding")
+    return found.width, found.height, found.components
 
 
 def _size_of_jpeg_2000(content: bytes, start: int) -> tuple[int, int, int]:
