@@ -37,7 +37,7 @@ class Method:
     finetune: str = "finetune_laptop"
     """Recipe of the fine-tuning."""
     cost: float = 1.0
-    """Processor time of a step of it, that of a ViT = 1 (results/finetune_cost.json)."""
+    """Processor time of a step of it, that of a ViT = 1 (docs/methods.md), to estimate cells that were not run."""
     tried: int = 0
     """Configurations of this method alone that were tried on training frames set aside."""
     varies: str = ""
