@@ -4,7 +4,7 @@
 
 Frames: packing, checking and reading frames of 64 px, taken from results/packed_memory.json (`benchmarks/packed.py
 memory`). Tokens: a ViT-Ti/16 on frames of growing size, forward and backward. Batch: a pre-training step of ViT-Ti.
-Model: a pre-training step of one frame, ViT-Ti to ViT-L. Times are medians of processor time in one thread; memory is
+Model: a pre-training step of one frame, ViT-Ti to ViT-B. Times are medians of processor time in one thread; memory is
 what the forward pass keeps for the backward pass, weights left out. A slope is the exponent of a power law: of all
 points, and of the last two.
 """
@@ -33,7 +33,7 @@ from vasomim.viz.charts import line_chart
 
 SIDES = (112, 160, 224, 320, 448, 640)
 BATCHES = (1, 2, 4, 8, 16, 32)
-MODELS = ("mae_vit_tiny_patch16", "mae_vit_small_patch16", "mae_vit_base_patch16", "mae_vit_large_patch16")
+MODELS = ("mae_vit_tiny_patch16", "mae_vit_small_patch16", "mae_vit_base_patch16")
 Row = dict[str, float]
 
 
@@ -132,13 +132,16 @@ TITLES = {
     "frames": ("frames", "Packing frames of 64 px", "frames"),
     "tokens": ("tokens", "ViT-Ti/16, one frame, forward and backward", "tokens"),
     "batch": ("frames", "Pre-training step, ViT-Ti/16", "frames a step"),
-    "model": ("million_weights", "Pre-training step of one frame, ViT-Ti to ViT-L", "million trained weights"),
+    "model": ("million_weights", "Pre-training step of one frame, ViT-Ti to ViT-B", "million trained weights"),
 }
 
 
 def main() -> None:
     """Measure, write the numbers and draw the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--only", nargs="+", choices=sorted(TITLES), default=list(TITLES), help="others stay as they are"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--packed", type=Path, default=Path("results/packed_memory.json"))
     parser.add_argument("--out", type=Path, default=Path("results/growth.json"))
@@ -152,10 +155,11 @@ def main() -> None:
         "batch": lambda: by_batch(arguments.rounds),
         "model": lambda: by_model(arguments.rounds),
     }
-    results: dict[str, Any] = {}
-    for name, measure in measures.items():
+    there = json.loads(arguments.out.read_text())["results"] if arguments.out.is_file() else {}
+    results: dict[str, Any] = {name: there[name] for name in TITLES if name in there}
+    for name in arguments.only:
         x, title, x_label = TITLES[name]
-        rows = measure()
+        rows = measures[name]()
         if len(rows) < 2 or not all(math.isfinite(row["ms"]) and row["ms"] > 0 for row in rows):
             continue
         results[name] = {"rows": rows, "slopes": slopes(rows, x)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,14 @@ import pytest
 import torch
 
 from vasomim.benchmarks.speed.limits import Limits, Work, measure_limits
+from vasomim.benchmarks.speed.networks import fastest
 from vasomim.benchmarks.speed.run import measure_speed
 from vasomim.benchmarks.speed.stages import STAGES
 from vasomim.benchmarks.speed.timing import Stage, clock_for, computing_in, make_row, take_turns
 from vasomim.benchmarks.speed.work import count_flops, hessian_flops
 from vasomim.cli.app import main
 from vasomim.config.benchmarks import STAGES as KNOWN
+from vasomim.inference.torch_backend import TorchBackend
 from vasomim.models.registry import create_model
 
 
@@ -113,7 +117,18 @@ def test_step__learns_on_both_sides(name: str, tmp_path: Path) -> None:
 
 def test_infer__gives_one_probability_twice(tmp_path: Path) -> None:
     stage = made("infer", tmp_path)
-    np.testing.assert_allclose(np.asarray(stage.ours())[0], stage.reference(), atol=2e-2)
+    np.testing.assert_allclose(stage.ours()[0], stage.reference(), atol=2e-2)
+
+
+@pytest.mark.slow
+def test_fastest__is_openvino_and_agrees_with_torch(tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="needs vasomim[export]")
+    network = TorchBackend(create_model("vit_test_unet", img_size=64).eval(), "cpu", "fp32")
+    frames = [np.random.default_rng(seed).random((1, 1, 64, 64), np.float32) for seed in range(3)]
+    backend, how = fastest(network, "vit_test_unet", frames, tmp_path)
+    assert how.startswith("OpenVINO in ")
+    difference = np.abs(backend.probabilities(frames[0]) - network.probabilities(frames[0]))
+    assert difference.mean() < 0.05
 
 
 def test_measure_speed__has_a_row_a_stage() -> None:
@@ -125,6 +140,27 @@ def test_measure_speed__has_a_row_a_stage() -> None:
         assert 0 < row["limit_share"] < 2
     assert result["hardware"]["cores"]
     assert torch.get_num_threads() == threads
+
+
+def test_measure_speed__lets_go_of_a_stage_before_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Network:
+        pass
+
+    held: list[weakref.ref[Network]] = []
+
+    def large(folder: Path, *, quick: bool) -> Stage:  # noqa: ARG001
+        network = Network()
+        held.append(weakref.ref(network))
+        return Stage(ours=lambda: (network, sum(range(9999))), reference=lambda: network, work=Work(), rounds=1)
+
+    def following(folder: Path, *, quick: bool) -> Stage:  # noqa: ARG001
+        gc.collect()
+        assert held[0]() is None
+        return Stage(ours=lambda: sum(range(9999)), reference=int, work=Work(), rounds=1)
+
+    monkeypatch.setitem(STAGES, "mask", large)
+    monkeypatch.setitem(STAGES, "data", following)
+    assert len(measure_speed(["mask", "data"], quick=True)["rows"]) == 2
 
 
 def test_command__prints_json_alone_and_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

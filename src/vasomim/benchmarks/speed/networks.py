@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -14,8 +15,11 @@ from vasomim.benchmarks.speed.limits import Work
 from vasomim.benchmarks.speed.timing import Stage
 from vasomim.benchmarks.speed.work import count_flops
 from vasomim.engine.optim import build_optimizer, clip_gradients, parameter_groups
-from vasomim.inference.predictor import Predictor
+from vasomim.export.frames import synthetic_frames
+from vasomim.inference.backends import Backend, Images, open_runtime
+from vasomim.inference.torch_backend import TorchBackend
 from vasomim.models.registry import create_model
+from vasomim.ops.processor import has_bf16_tiles
 from vasomim.tasks.pretraining import MaskingPlan, PretrainingTask
 from vasomim.types import Progress
 
@@ -110,16 +114,37 @@ def plain_step(sizes: Sizes, batch: dict[str, Tensor], dtype: torch.dtype) -> Ca
     return act
 
 
-def infer(folder: Path, *, quick: bool) -> Stage:  # noqa: ARG001
-    """One frame through a segmentation model."""
+def infer(folder: Path, *, quick: bool) -> Stage:
+    """One frame through a segmentation model by the fastest runtime that is installed, unless asked to be quick."""
     name, side = ("vit_test_unet", 64) if quick else ("vit_small_patch16_unet", 512)
     model = create_model(name, img_size=side).eval()
-    image = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(0))
-    predictor = Predictor(model, {"inference": {"mode": "tile", "size": side}}, device="cpu")
+    frames = [frame[None, None, :side, :side] for frame in synthetic_frames(3)]
+    network = TorchBackend(model, "cpu", "fp32")
+    backend, how = (network, "torch in fp32") if quick else fastest(network, name, frames, folder)
+    image = torch.from_numpy(frames[0])
     return Stage(
-        ours=lambda: predictor.probability_at(image),
+        ours=lambda: backend.probabilities(frames[0]),
         reference=lambda: reference.segment(model, image),
         work=Work(flops=count_flops(model, lambda module: module(image.to("meta")))),
         rounds=3 if quick else 9,
-        note=f"{name}, one frame of {side} px; reference: eager float32",
+        note=f"{name}, one frame of {side} px; {how}; reference: eager float32",
     )
+
+
+def fastest(network: TorchBackend, name: str, frames: Sequence[Images], folder: Path) -> tuple[Backend, str]:
+    """The network in OpenVINO where that is installed, else in torch; and how it is computed.
+
+    In bf16 where the processor has matrix tiles for it; else in int8, which is not exact, so that what is said names
+    how far the masks agree.
+    """
+    if any(find_spec(module) is None for module in ("onnx", "onnxscript", "onnxruntime", "openvino")):
+        return network, f"torch in {network.precision}"
+    from vasomim.export.folder import write_export  # needs what was just asked for
+
+    config = {"format_version": 1, "kind": "segmentation", "model": name}
+    ranges = [] if has_bf16_tiles() else frames[1:]
+    facts = write_export(network, config, "", folder / "exported", "openvino", frames[:1], ranges)
+    backend = open_runtime("openvino", folder / "exported" / "model.xml", "cpu", "auto")[0]
+    agreement = facts["agreement"]["mean_difference"]
+    how = f"int8, mean difference {agreement:.2g}" if ranges else backend.precision
+    return backend, f"OpenVINO in {how}"

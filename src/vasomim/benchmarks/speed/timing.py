@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -88,12 +89,14 @@ def _seconds(call: Callable[[], object], clock: Clock) -> float:
 
 @contextmanager
 def computing_in(threads: int) -> Iterator[None]:
-    """So many threads for torch and OpenCV inside, as before after."""
-    before = torch.get_num_threads(), cv2.getNumThreads()
+    """So many threads for torch, OpenCV and what is asked by OMP_NUM_THREADS inside, as before after."""
+    before = torch.get_num_threads(), cv2.getNumThreads(), os.environ.get("OMP_NUM_THREADS", "")
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
+        os.environ["OMP_NUM_THREADS"] = before[2]
