@@ -52,7 +52,10 @@ def start(arguments: list[str], out: Path) -> subprocess.Popen[bytes]:
 
 def finish(arguments: list[str], out: Path) -> None:
     process = start(arguments, out)
-    _, said = process.communicate(timeout=200)
+    try:
+        _, said = process.communicate(timeout=600)
+    finally:
+        process.kill()
     assert process.returncode == 0, said.decode()
 
 

@@ -124,6 +124,13 @@ def test_load_tensors__runs_no_code(tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
+@pytest.mark.parametrize("content", [b".", b"\x80\x02.", b"\x80\x02]h\x05a.", b""])
+def test_load_tensors__a_pickle_that_pops_what_it_never_pushed(tmp_path, content):
+    (tmp_path / "step.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match="cannot read"):
+        load_tensors(tmp_path / "step.pt")
+
+
 def test_save_tensors__replaces_an_old_file_whole(tmp_path):
     for value in (1, 2):
         save_tensors(tmp_path / "a.pt", {"step": value})

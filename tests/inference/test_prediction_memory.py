@@ -21,7 +21,10 @@ FLOAT_FRAME = 4 * SIDE * SIDE
 
 
 def peak_of(folder: Path, frames: int) -> int:
-    """Bytes at most, of arrays and objects together, while a run is predicted and its DICOM objects are written."""
+    """Bytes at most, of arrays and objects together, while a run is predicted and reported on.
+
+    Without DICOM objects, which hold their frames compressed until they are written.
+    """
     masks = np.zeros((frames, SIDE, SIDE), bool)
     masks[:, 20:90, 60:66] = True
     make_run(folder / "in" / "a.dcm", masks)
@@ -31,7 +34,7 @@ def peak_of(folder: Path, frames: int) -> int:
     runs = group_runs(open_frames([folder / "in"]).records)
     tracemalloc.start()
     try:
-        done = predict_runs(predictor, runs, out, RunOptions(parts=RunParts(movie="none")))
+        done = predict_runs(predictor, runs, out, RunOptions(parts=RunParts(dicom=False, movie="none")))
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -41,5 +44,5 @@ def peak_of(folder: Path, frames: int) -> int:
 def test_predict_runs__memory_does_not_grow_with_the_frames(tmp_path: Path) -> None:
     peak_of(tmp_path / "warm", 2)  # modules are loaded, caches filled
     few, many = peak_of(tmp_path / "few", 24), peak_of(tmp_path / "many", 96)
-    # Kept as floats, 72 frames more would be 72 of these; the objects hold an eighth of a byte a pixel.
+    # Kept as floats, 72 frames more would be 72 of these.
     assert many - few < 8 * FLOAT_FRAME

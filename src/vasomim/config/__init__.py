@@ -1,6 +1,7 @@
 """Every setting of every verb, and the one door through which settings come in. Loads without torch."""
 
 from vasomim.config.benchmarks import BenchmarkMethodsConfig, BenchmarkSpeedConfig
+from vasomim.config.finetuning import FinetuneConfig
 from vasomim.config.idle import idle_in_finetuning, idle_in_pretraining
 from vasomim.config.loading import dump_config, load_config
 from vasomim.config.pretraining import PretrainConfig
@@ -21,7 +22,6 @@ from vasomim.config.settings import (
     EvaluateConfig,
     ExportConfig,
     ExtractConfig,
-    FinetuneConfig,
     InfoConfig,
     InspectConfig,
     PredictConfig,

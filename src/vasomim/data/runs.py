@@ -70,11 +70,13 @@ def expand_runs(
             _log.warning("frames and subtract have no effect: there is no DICOM file")
         return list(records)
     files = {k: _survey(records[k], frames, subtract, records[k].path in named) for k in at}
-    _report(list(files.values()), frames, subtract)
     expanded = _expanded(records, files)
     if not expanded:
         which = "frame" if frames is None else f"frame {frames}"
-        raise MisuseError(f"there is no {which} in the {len(at)} DICOM file(s) given; name others")
+        longest = max((file.num_frames for file in files.values() if file is not None), default=0)
+        held = f"; they have at most {longest}, counted from 0" if longest else ""
+        raise MisuseError(f"there is no {which} in the {len(at)} DICOM file(s) given{held}: name others")
+    _report(list(files.values()), frames, subtract)
     return expanded
 
 

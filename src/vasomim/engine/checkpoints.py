@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import re
 import shutil
 import sys
@@ -20,7 +19,6 @@ from vasomim.errors import CheckpointError, VasomimError
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step_(\d+)\.pt")
-_UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError)
 
 
 class Checkpoints:
@@ -108,7 +106,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+    except Exception as error:  # a damaged file can make torch's reader stumble over anything, IndexError included
         raise CheckpointError(f"cannot read {path}: {_reason(error)}") from error
     if not isinstance(state, dict) or not isinstance(state.get("step"), int):
         raise CheckpointError(f"{path} is no checkpoint of a run: it has no step")

@@ -103,7 +103,16 @@ def _held(path: Path) -> dict[str, Path]:
         file = next((file for file in (path / "export" / entry, path / entry) if file.is_file()), None)
         if file is not None:
             found[name] = file
-    return found
+    return found or _missing(path)
+
+
+def _missing(path: Path) -> dict[str, Path]:
+    """The file that an export folder has lost, by its config.json; whoever opens it says that it is missing."""
+    try:
+        name = str(json.loads((path / "config.json").read_text(encoding="utf-8"))["export"]["format"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {name: path / ENTRIES[name]} if name in ENTRIES else {}
 
 
 def read_runtime_config(entry: Path) -> dict[str, Any]:

@@ -32,6 +32,8 @@ class OnnxBackend:
 
     def probabilities(self, images: Images) -> Maps:
         """See `Backend.probabilities`."""
+        if not len(images):  # shapes of nothing are not what its kernels reckon with
+            return np.zeros((0, *images.shape[2:]), np.float32)
         try:
             (found,) = self._session.run(None, {"images": np.ascontiguousarray(images)})
         except Exception as error:
