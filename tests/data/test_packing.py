@@ -25,7 +25,7 @@ from vasomim.data.packed import PackDataset, PackSettings
 from vasomim.data.packing import pack_frames, verify_pack
 from vasomim.data.samples import subset, with_vessels
 from vasomim.errors import DataError, Interrupted, MisuseError
-from vasomim.vessels import extract_vessels
+from vasomim.vessels import METHOD_VERSION, extract_vessels
 
 PLAIN = PackSettings()
 
@@ -198,7 +198,7 @@ def test_pack_frames__killed_and_run_again_gives_identical_bytes(tmp_path: Path)
     assert not (tmp_path / "pack").exists()
     with pytest.raises(MisuseError, match="is an unfinished pack"):
         open_frames([unfinished])
-    dataset, settings = open_frames([tmp_path / "frames"]), PackSettings(vessels="default 4")
+    dataset, settings = open_frames([tmp_path / "frames"]), PackSettings(vessels=f"default {METHOD_VERSION}")
     summary = pack_frames(dataset, tmp_path / "pack", settings, "default", workers=1)
     assert 16 <= summary.kept < summary.packed == 70
     assert not unfinished.exists()
