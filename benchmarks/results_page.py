@@ -119,7 +119,7 @@ def weights() -> str:
         for title, card in content["evaluations"].items():
             scores = [interval(card["metrics"][score]) for score in (*SCORES, "betti_error")]
             used = card["protocol"]["weights"]["name"]
-            rows.append([f"`{used}`", title, card["n"], *scores, f"{card['calibration']['ece']:.3f}"])
+            rows.append([f"`{used}`", title, str(card["n"]), *scores, f"{card['calibration']['ece']:.3f}"])
     if not rows:
         return "Not run.\n"
     header = ["weights", "frames", "n", "Dice", "clDice", "precision", "recall", "Betti error", "calibration error"]
