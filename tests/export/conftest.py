@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +64,7 @@ def traced(graph: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def exported(
     network: TorchBackend, graph: onnx.ModelProto, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[tuple[str, bool], Path]]:
+) -> dict[tuple[str, bool], Path]:
     """The folder of each form, by runtime and whether it is int8."""
     from vasomim.export.folder import write_export
 
@@ -77,7 +76,7 @@ def exported(
         for runtime, int8 in FORMS:
             folders[runtime, int8] = root / f"{runtime}_{'int8' if int8 else 'fp32'}"
             write_export(network, FACTS, "A card.", folders[runtime, int8], runtime, seen[:2], seen if int8 else ())  # type: ignore[arg-type]
-        yield folders
+    return folders
 
 
 def frames(count: int = 2, height: int = 32, width: int = 32, seed: int = 0) -> np.ndarray:
