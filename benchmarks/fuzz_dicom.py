@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from dicom import transcode
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
@@ -90,7 +91,7 @@ def write_dicom(path: Path, syntax: UID, bits: int) -> Path:
         dataset.save_as(path, enforce_file_format=True)
     elif syntax.is_compressed:
         dataset.save_as(path, enforce_file_format=True)
-        _transcode(path, syntax)
+        transcode(path, syntax)
     else:
         if syntax == ExplicitVRBigEndian:
             dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
@@ -100,25 +101,6 @@ def write_dicom(path: Path, syntax: UID, bits: int) -> Path:
         little, implicit = syntax != ExplicitVRBigEndian, syntax == ImplicitVRLittleEndian
         pydicom.dcmwrite(path, plain, implicit_vr=implicit, little_endian=little, enforce_file_format=True)
     return path
-
-
-def _transcode(path: Path, syntax: UID) -> None:
-    import gdcm
-
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(path))
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(syntax))))
-    if not reader.Read():
-        raise SystemExit(f"GDCM cannot read what was written for {syntax.name}")
-    change.SetInput(reader.GetImage())
-    if not change.Change():
-        raise SystemExit(f"GDCM cannot write {syntax.name}")
-    writer = gdcm.ImageWriter()
-    writer.SetFileName(str(path))  # which empties the file
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    writer.Write()
 
 
 def _item(**elements: Any) -> Dataset:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from vasomim.benchmarks.speed.networks import MIDWAY, make_batch
 from vasomim.benchmarks.speed.run import hardware
+from vasomim.benchmarks.speed.work import bytes_kept
 from vasomim.models.registry import create_model
 from vasomim.ops.allocator import keep_freed_memory
 from vasomim.tasks.pretraining import MaskingPlan, PretrainingTask
@@ -45,21 +46,7 @@ def cost(module: nn.Module, loss: Callable[[], Tensor], rounds: int) -> Row:
         began = time.process_time()
         loss().backward()
         times.append(time.process_time() - began)
-    return {"ms": round(1e3 * statistics.median(times[1:]), 2), "mib": round(kept(module, loss) / 2**20, 2)}
-
-
-def kept(module: nn.Module, loss: Callable[[], Tensor]) -> int:
-    """Bytes of the storages that the forward pass keeps, weights and buffers left out."""
-    storages: dict[int, torch.UntypedStorage] = {}
-
-    def keep(x: Tensor) -> Tensor:
-        storages[x.untyped_storage()._cdata] = x.untyped_storage()
-        return x
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        loss()
-    own = {weight.untyped_storage()._cdata for weight in (*module.parameters(), *module.buffers())}
-    return sum(storage.nbytes() for key, storage in storages.items() if key not in own)
+    return {"ms": round(1e3 * statistics.median(times[1:]), 2), "mib": round(bytes_kept(module, loss) / 2**20, 2)}
 
 
 def by_tokens(rounds: int) -> list[Row]:

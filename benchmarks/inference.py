@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -30,19 +29,6 @@ import numpy as np
 Runner = Callable[[], Any]
 CALIBRATION = 32
 """Frames that ranges are taken from."""
-
-
-def processor() -> dict[str, Any]:
-    """Kind of machine: architecture, cores, and the instructions that decide here."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    telling = [
-        flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8") if flag in flags
-    ]
-    return {"machine": platform.machine(), "cores": os.cpu_count(), "instructions": telling}
 
 
 def candidates(name: str, size: int, folder: Path, *, compiled: bool) -> dict[str, Runner]:
@@ -84,7 +70,7 @@ def trace_once(model: Any) -> None:
     from vasomim.export import folder
 
     graph = folder.to_onnx(model)
-    folder.to_onnx = lambda _: graph
+    folder.to_onnx = lambda *_: graph
 
 
 def measure(runners: dict[str, Runner], rounds: int) -> dict[str, dict[str, float]]:
@@ -189,9 +175,11 @@ def main() -> None:
             runners = candidates(options.model, options.size, Path(folder), compiled=options.compile)
             result = {"rounds": options.rounds, "candidates": measure(runners, options.rounds)}
     words = [word if not Path(word).is_absolute() else Path(word).name for word in sys.argv[1:]]
+    from vasomim.benchmarks.speed.run import hardware  # loads torch, which must find OMP_NUM_THREADS set
+
     facts = {
         "command": " ".join(["python benchmarks/inference.py", *words]),
-        "processor": processor(),
+        "hardware": hardware(),
         "versions": {package: version(package) for package in ("torch", "onnxruntime", "openvino", "vasomim")},
         **result,
     }

@@ -104,8 +104,9 @@ def evaluate(data: Path, where: str, weights: str, size: int | None) -> dict[str
     command = ["evaluate", str(data / where), "--weights", weights, "--json", *(["--size", str(size)] if size else [])]
     done = subprocess.run([sys.executable, "-m", "vasomim", *command], check=True, capture_output=True, text=True)
     card: dict[str, Any] = json.loads(done.stdout)
-    card["command"] = " ".join(["vasomim", *command]).replace(str(data), "$VASOMIM_DATA")
-    return {key: card[key] for key in ("command", "n", "metrics", "pooled", "by_width", "calibration", "protocol")}
+    card["command"] = " ".join(["vasomim", *command])
+    kept = {key: card[key] for key in ("command", "n", "metrics", "pooled", "by_width", "calibration", "protocol")}
+    return dict(json.loads(json.dumps(kept).replace(str(data), "$VASOMIM_DATA")))
 
 
 def speed(name: str, frames: int = 20) -> dict[str, float]:

@@ -32,7 +32,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vasomim.benchmarks.speed.work import count_flops
+from vasomim.benchmarks.speed.networks import MIDWAY, make_batch
+from vasomim.benchmarks.speed.work import bytes_kept, count_flops
 from vasomim.engine import optim
 from vasomim.engine.blocks import checkpoint_activations, compile_blocks
 from vasomim.models import unext
@@ -40,10 +41,8 @@ from vasomim.models.registry import create_model
 from vasomim.models.vit import Attention
 from vasomim.ops.allocator import keep_freed_memory
 from vasomim.tasks.pretraining import MaskingPlan, PretrainingTask
-from vasomim.types import Progress
 
 SIZE = 224
-MIDWAY = Progress(step=50, total_steps=100, epoch=50, total_epochs=100)
 COUNTED = {
     "ViT-Ti/16, decoder 128 x 2": ("mae_vit_tiny_patch16", (128, 2, 4)),
     "ViT-Ti/16, decoder 192 x 4": ("mae_vit_tiny_patch16", (192, 4, 6)),
@@ -66,33 +65,16 @@ def make_task(model: str, decoder: tuple[int, int, int] | None = None, *, plain:
     return PretrainingTask(mae, MaskingPlan(), create_model("unext_s")).train()
 
 
-def make_batch(frames: int, device: str = "cpu") -> dict[str, Tensor]:
-    """Noise in the place of frames and vessels: the time does not depend on what they show."""
-    image, vessels = torch.rand(frames, 1, SIZE, SIZE), (torch.rand(frames, SIZE, SIZE) > 0.95).float()
-    batch = {"image": image, "vessels": vessels, "index": torch.arange(frames)}
-    batch["epoch"] = torch.zeros_like(batch["index"])
-    return {name: value.to(device) for name, value in batch.items()}
-
-
 def operations(task: nn.Module) -> float:
     """Floating-point operations of one frame, forward and backward."""
-    batch = make_batch(1, "meta")
+    batch = {name: value.to("meta") for name, value in make_batch(1).items()}
     return count_flops(task, lambda module: module(batch, MIDWAY).loss, backward=True)
 
 
 def kept(task: nn.Module) -> int:
     """Bytes that the forward pass of one frame keeps for the backward pass, weights left out."""
-    storages: dict[int, torch.UntypedStorage] = {}
-
-    def keep(x: Tensor) -> Tensor:
-        storages[x.untyped_storage()._cdata] = x.untyped_storage()
-        return x
-
     frames = 4  # what does not grow with them would else look like a frame's
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        task(make_batch(frames), MIDWAY)
-    own = {weight.untyped_storage()._cdata for weight in (*task.parameters(), *task.buffers())}
-    return sum(storage.nbytes() for key, storage in storages.items() if key not in own) // frames
+    return bytes_kept(task, lambda: task(make_batch(frames), MIDWAY)) // frames
 
 
 def count() -> dict[str, object]:

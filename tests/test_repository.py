@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -41,6 +43,26 @@ def test_citation__names_this_version_and_both_papers() -> None:
 def test_changelog__names_every_verb() -> None:
     text = (ROOT / "CHANGELOG.md").read_text()
     assert all(f"vasomim {name}" in text for name in VERBS)
+
+
+def strings_of(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from strings_of(part)
+
+
+def test_results__name_no_place_of_a_machine() -> None:
+    files = sorted((ROOT / "results").rglob("*.json"))
+    assert files
+    found = [
+        (file.name, text)
+        for file in files
+        for text in strings_of(json.loads(file.read_text()))
+        if any(Path(word).is_absolute() for word in text.split())
+    ]
+    assert found == []
 
 
 def test_readme__pictures_are_there() -> None:

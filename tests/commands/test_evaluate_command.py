@@ -69,8 +69,8 @@ def darkness(monkeypatch: pytest.MonkeyPatch) -> Darkness:
     """Stands in for the weights of any path."""
     model = Darkness()
 
-    def load(path: str, *settings: Any, threshold: float | None, backend: str) -> Predictor:
-        assert backend == "auto"
+    def load(path: str, *settings: Any, threshold: float | None, backend: str, output: str | None) -> Predictor:
+        assert (backend, output) == ("auto", None)
         batch_size = settings[-1]
         facts = {"inference": {"mode": "resize", "size": 48}, "threshold": 0.5 if threshold is None else threshold}
         return Predictor(model, facts, "cpu", "fp32", batch_size, name=Path(path).name)

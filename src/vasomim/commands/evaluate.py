@@ -112,6 +112,7 @@ def open_weights(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
         config.batch_size,
         threshold=config.threshold,
         backend=config.backend,
+        output=config.output,
     )
     source = EvaluationSource(dataset, model_maps(predictor, config.size), config.size, config.batch_size)
     protocol = {

@@ -172,7 +172,7 @@ def fit(predict: Predictor, held: FrameDataset) -> Calibration:
         for index in chosen_frames(held, CALIBRATION_FRAMES):
             sample = held[index]
             assert sample.mask is not None
-            yield predict.predict(sample.image).probability, sample.mask
+            yield predict.probabilities([sample.image])[0], sample.mask
 
     return calibrate(pairs())
 

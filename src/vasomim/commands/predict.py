@@ -30,6 +30,7 @@ def run(config: PredictConfig, *, json: bool = False, verbose: bool = False) -> 
         threshold=config.threshold,
         mode=config.inference,
         backend=config.backend,
+        output=config.output,
     )
     if verbose:
         how = ", ".join(f"{name} {value}" for name, value in predictor.settings().items())

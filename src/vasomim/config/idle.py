@@ -58,6 +58,10 @@ def idle_in_finetuning(config: object) -> list[str]:
     convolutional = not str(_value(config, "model")).startswith("vit_")
     reasons: dict[str, list[str]] = {
         f"{_value(config, 'model')} has no ViT": ["drop_path_rate", "optim.layer_decay"] if convolutional else [],
+        "inference is `tile`": ["frame_size"] if _value(config, "inference") == "tile" else [],
+        "there are neither tree.unlabelled nor tree.drawn": (
+            [] if _value(config, "tree.unlabelled") or _value(config, "tree.drawn") else ["tree.share"]
+        ),
         "the masks are extracted": ["rasteriser"] if _value(config, "vessels") and not _value(config, "val") else [],
     }
     return [f"{name} has no effect: {why}" for why, names in reasons.items() for name in _changed(config, names)]

@@ -174,6 +174,8 @@ class EvaluateConfig:
     """Folder for evaluation.json, per_image.csv and report.html; without it only the table is printed."""
     weights: str | None = None
     """`default`, `full-tree`, `fast`, or a run folder, export folder or weight file to evaluate."""
+    output: str | None = None
+    """Which output of weights that have several: `main` or `full-tree`; none takes the first."""
     predictions: Path | None = None
     """Folder of predicted masks (0/255 PNG by frame stem) to evaluate instead of weights."""
     compare: Path | None = None
@@ -205,6 +207,8 @@ class PredictConfig:
     """Folder for masks/, overlays/, probability/ and, of DICOM files, runs/."""
     weights: str = "default"
     """`default` (main vessels), `full-tree` (side branches, too), `fast`, or a run folder, export folder or file."""
+    output: str | None = None
+    """Which output of weights that have several: `main` or `full-tree`; none takes the first."""
     threshold: float | None = None
     """Probability from which a pixel is vessel; none takes the threshold stored with the weights."""
     inference: Literal["resize", "tile"] | None = None

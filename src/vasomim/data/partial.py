@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from vasomim.data.samples import AnySample, FrameDataset, concatenate, read_lazily, subset
-from vasomim.types import Record, Sample
-
-Change = Callable[[AnySample], AnySample]
+from vasomim.data.samples import AnySample, FrameDataset, changed, concatenate, subset
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,8 @@ def partly_labelled(
         drawn: frames whose mask shows the whole tree.
         share: of `unlabelled` and `drawn` together among all, in (0, 1).
     """
-    parts = [_Changed(each, _without_mask) for each in unlabelled] + [_Changed(each, _mask_as_tree) for each in drawn]
-    whole = concatenate([_Changed(labelled, _with_mask_in_tree), *parts])
+    parts = [changed(each, _without_mask) for each in unlabelled] + [changed(each, _mask_as_tree) for each in drawn]
+    whole = concatenate([changed(labelled, _with_mask_in_tree), *parts])
     first, others = len(labelled), len(whole) - len(labelled)
     repeats = others * (1 - share) / (share * first) if others else 1.0
     ours, theirs = max(1, round(repeats)), max(1, round(1 / repeats))
@@ -53,22 +50,3 @@ def _without_mask(sample: AnySample) -> AnySample:
 
 def _mask_as_tree(sample: AnySample) -> AnySample:
     return dataclasses.replace(sample, vessels=np.asarray(sample.mask), mask=np.zeros(sample.image.shape, np.bool_))
-
-
-class _Changed:
-    """The same frames, each sample changed."""
-
-    def __init__(self, dataset: FrameDataset, change: Change) -> None:
-        self.dataset, self.change = dataset, change
-        self.records: Sequence[Record] = dataset.records
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Sample:
-        sample = self.change(self.dataset[index])
-        assert isinstance(sample, Sample)
-        return sample
-
-    def lazily(self, index: int) -> AnySample:
-        return self.change(read_lazily(self.dataset, index))

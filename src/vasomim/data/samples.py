@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePath
 from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 from vasomim.errors import DataError, MisuseError
@@ -52,6 +53,7 @@ class LazySample:
 
 
 AnySample = Sample | LazySample
+Change = Callable[[AnySample], AnySample]
 
 
 def read_lazily(dataset: FrameDataset, index: int) -> AnySample:
@@ -110,9 +112,18 @@ def with_vessels(dataset: FrameDataset, store: VesselSource) -> FrameDataset:
     return _WithVessels(dataset, store)
 
 
+def changed(dataset: FrameDataset, change: Change) -> FrameDataset:
+    """The same frames, each sample changed when it is read."""
+    return _Changed(dataset, change)
+
+
 def vessels_as_labels(dataset: FrameDataset) -> FrameDataset:
     """The same frames, their extracted vessels taken for labels (pseudo-labels)."""
-    return _VesselsAsLabels(dataset)
+    return changed(dataset, _with_vessels_as_mask)
+
+
+def _with_vessels_as_mask(sample: AnySample) -> AnySample:
+    return dataclasses.replace(sample, mask=np.asarray(sample.vessels))
 
 
 def _root(dataset: FrameDataset) -> str:
@@ -191,16 +202,21 @@ class _WithVessels:
         return vessels
 
 
-class _VesselsAsLabels:
-    def __init__(self, dataset: FrameDataset) -> None:
-        self.dataset, self.records = dataset, dataset.records
+class _Changed:
+    def __init__(self, dataset: FrameDataset, change: Change) -> None:
+        self.dataset, self.change = dataset, change
+        self.records = dataset.records
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Sample:
-        sample = self.dataset[index]
-        return dataclasses.replace(sample, mask=sample.vessels)
+        sample = self.change(self.dataset[index])
+        assert isinstance(sample, Sample)
+        return sample
+
+    def lazily(self, index: int) -> AnySample:
+        return self.change(read_lazily(self.dataset, index))
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -158,17 +158,24 @@ class Predictor:
         """
         began = time.perf_counter()
         images = [_as_frame(frame) for frame in frames]
-        constant = [is_constant(image) for image in images]
-        maps = iter(self.probabilities([image for image, empty in zip(images, constant, strict=True) if not empty]))
-        found = [np.zeros_like(image) if empty else next(maps) for image, empty in zip(images, constant, strict=True)]
+        found = self.probabilities(images)
         seconds = (time.perf_counter() - began) / max(len(images), 1)
         return [
-            self._prediction(frame, probability, None if empty else image, seconds)
-            for frame, probability, image, empty in zip(frames, found, images, constant, strict=True)
+            self._prediction(frame, probability, None if is_constant(image) else image, seconds)
+            for frame, probability, image in zip(frames, found, images, strict=True)
         ]
 
     def probabilities(self, images: Sequence[FloatImage]) -> list[FloatImage]:
-        """Vessel probability (H, W) float32 of frames (H, W) float32 in [0, 1], each at its own size."""
+        """Vessel probability (H, W) float32 of frames (H, W) float32 in [0, 1], each at its own size.
+
+        That of a constant frame is 0 throughout.
+        """
+        constant = [is_constant(image) for image in images]
+        maps = iter(self._seen([image for image, empty in zip(images, constant, strict=True) if not empty]))
+        return [np.zeros_like(image) if empty else next(maps) for image, empty in zip(images, constant, strict=True)]
+
+    def _seen(self, images: Sequence[FloatImage]) -> list[FloatImage]:
+        """What the network finds."""
         if self.mode == "tile":
             maps = slide(images, self._predict_windows, self.size, self.overlap, self.batch_size)
             # A mean of ones may round to a little more.

@@ -90,7 +90,7 @@ def _seconds(call: Callable[[], object], clock: Clock) -> float:
 @contextmanager
 def computing_in(threads: int) -> Iterator[None]:
     """So many threads for torch, OpenCV and what is asked by OMP_NUM_THREADS inside, as before after."""
-    before = torch.get_num_threads(), cv2.getNumThreads(), os.environ.get("OMP_NUM_THREADS", "")
+    before = torch.get_num_threads(), cv2.getNumThreads(), os.environ.get("OMP_NUM_THREADS")
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -99,4 +99,7 @@ def computing_in(threads: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
-        os.environ["OMP_NUM_THREADS"] = before[2]
+        if before[2] is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before[2]

@@ -1,4 +1,4 @@
-"""Operations of networks and filters, counted."""
+"""Operations and memory of networks and filters, counted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -27,6 +28,20 @@ def count_flops(module: nn.Module, call: Callable[[nn.Module], Tensor], *, backw
         if backward:
             out.backward()  # type: ignore[no-untyped-call]
     return float(counter.get_total_flops())
+
+
+def bytes_kept(module: nn.Module, call: Callable[[], object]) -> int:
+    """Bytes of the storages that a forward pass keeps for the backward pass, weights and buffers left out."""
+    storages: dict[int, torch.UntypedStorage] = {}
+
+    def keep(x: Tensor) -> Tensor:
+        storages[x.untyped_storage()._cdata] = x.untyped_storage()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        call()
+    own = {weight.untyped_storage()._cdata for weight in (*module.parameters(), *module.buffers())}
+    return sum(storage.nbytes() for key, storage in storages.items() if key not in own)
 
 
 def hessian_flops(pixels: int, sigma: float, truncate: float = 6.0) -> float:
