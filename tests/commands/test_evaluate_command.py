@@ -121,6 +121,15 @@ def grey_frame(labelled: Path, k: int) -> np.ndarray:
     return np.asarray(picture, np.float32) / 255
 
 
+@pytest.mark.usefixtures("darkness")
+def test_evaluate__a_constant_frame_has_no_vessel_as_in_prediction(labelled: Path, run: Run) -> None:
+    write(labelled / "images" / "2.png", np.full((SIZE, SIZE), 20, np.uint8))  # all vessel to this network
+    for size in (None, 48, 32):
+        card = run(labelled, weights="run", size=size, batch_size=2)
+        assert card["metrics"]["dice"]["mean"] < 0.85
+        assert card["pooled"]["precision"] > 0.7  # a frame full of vessel would bring it to a half
+
+
 def test_evaluate__size_resizes_frames_and_labels_by_area(labelled: Path, darkness: Darkness, run: Run) -> None:
     card = run(labelled, weights="run", size=48)  # what these weights are made for
     dice = [

@@ -55,6 +55,19 @@ def test_predict__writes_masks_and_prints_json_alone(
         assert len(list((frames.parent / "out" / kind).glob("*.png"))) == 3
 
 
+def test_predict__takes_the_output_asked_for(frames: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    kwargs = {"img_size": 32, "num_classes": 2}
+    outputs = [{"name": "main", "threshold": 0.4}, {"name": "full-tree", "threshold": 0.7}]
+    facts = {"kind": "segmentation", "model": "vit_test_unet", "kwargs": kwargs, "outputs": outputs}
+    save_pretrained(tmp_path / "two" / "export", create_model("vit_test_unet", **kwargs), facts, "A test.")
+    assert run(settings(frames, str(tmp_path / "two"), output="full-tree"), json=False, verbose=False) == 0
+    books = json.loads((frames.parent / "out" / "predictions.json").read_text())
+    assert (books["settings"]["output"], books["settings"]["threshold"]) == ("full-tree", 0.7)
+    with pytest.raises(MisuseError, match="no output 'tree'"):
+        run(settings(frames, str(tmp_path / "two"), output="tree"), json=False, verbose=False)
+
+
 def test_predict__again_skips_and_prints_lines(frames: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
     run(settings(frames, weights), json=False, verbose=False)
     capsys.readouterr()

@@ -13,6 +13,7 @@ from vasomim.config import (
     MaskingConfig,
     OptimConfig,
     PretrainConfig,
+    TreeConfig,
     idle_in_finetuning,
     idle_in_pretraining,
     load_config,
@@ -75,6 +76,15 @@ def test_idle_in_finetuning__what_a_convolutional_model_has_no_use_for() -> None
     assert lines == [f"{name} has no effect: unet_plain has no ViT" for name in ("drop_path_rate", "optim.layer_decay")]
     lines = idle_in_finetuning(FinetuneConfig(vessels=Path("v"), rasteriser="coco"))
     assert lines == ["rasteriser has no effect: the masks are extracted"]
+
+
+def test_idle_in_finetuning__what_tiles_and_trees_have_no_use_for() -> None:
+    assert idle_in_finetuning(FinetuneConfig(frame_size=512)) == []
+    lines = idle_in_finetuning(FinetuneConfig(frame_size=512, inference="tile"))
+    assert lines == ["frame_size has no effect: inference is `tile`"]
+    lines = idle_in_finetuning(FinetuneConfig(tree=TreeConfig(learn=True, share=0.2)))
+    assert lines == ["tree.share has no effect: there are neither tree.unlabelled nor tree.drawn"]
+    assert idle_in_finetuning(FinetuneConfig(tree=TreeConfig(learn=True, share=0.2, drawn=(Path("d"),)))) == []
 
 
 @pytest.mark.parametrize(

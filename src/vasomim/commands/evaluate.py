@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -141,14 +140,13 @@ def model_maps(predictor: Predictor, size: int | None) -> Callable[[Sequence[Lab
 
     Weights for another size see native frames, and what they find is averaged over area, as the labels are.
     """
-    if size is not None and is_own_size(predictor, size):
-        return lambda frames: list(predictor.probability_at(np.stack([frame.image for frame in frames])[:, None]))
+    own = size is None or is_own_size(predictor, size)
 
-    def native(frames: Sequence[LabelledFrame]) -> Sequence[Map]:
-        maps = predictor.probabilities([frame.native for frame in frames])
-        return maps if size is None else [resize_area(value, size) for value in maps]
+    def maps(frames: Sequence[LabelledFrame]) -> Sequence[Map]:
+        found = predictor.probabilities([frame.image if own else frame.native for frame in frames])
+        return found if own or size is None else [resize_area(value, size) for value in found]
 
-    return native
+    return maps
 
 
 def check_out(out: Path | None, protocol: Mapping[str, Any]) -> None:
