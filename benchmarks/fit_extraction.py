@@ -5,16 +5,18 @@
 On every 8th frame of ARCADE syntax/train and 100 synthetic frames: the weights of the terms by gradient on the soft
 Dice (per image, sources weighted 0.2 / 0.8: ARCADE outlines no side branches, synthetic masks show every vessel), then
 threshold, blend and min_share on a grid: of those whose Dice on ARCADE is within 0.02 of the best, the one with the
-highest clDice on synthetic frames. Prints what to copy into vasomim/vessels.py.
+highest clDice on synthetic frames. Prints what to copy into vasomim/vessels.py, and writes the whole grid to
+results/extraction_fit.json. Scores are of masks at the working size.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,7 @@ def main() -> None:
     """Fit, search, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("VASOMIM_DATA", "data")))
+    parser.add_argument("--out", type=Path, default=Path("results/extraction_fit.json"))
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -125,7 +128,11 @@ def main() -> None:
         settings = replace(start, threshold=round(shift - offset, 2), blend=blend, min_share=min_share)
         found[settings] = scores(frames, settings)
         print(settings.threshold, blend, min_share, found[settings], flush=True)
-    print(choose(found))
+    chosen = choose(found)
+    print(chosen)
+    rows = [{"settings": asdict(settings), "scores": scored} for settings, scored in found.items()]
+    content = {"command": "python benchmarks/fit_extraction.py", "chosen": asdict(chosen), "grid": rows}
+    arguments.out.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

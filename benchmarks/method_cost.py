@@ -3,7 +3,7 @@
     python benchmarks/method_cost.py [--rounds 3] > results/method_cost.json
     python benchmarks/method_cost.py --what finetune > results/finetune_cost.json
 
-Laptop recipes, random frames, one thread.
+Recipes, random frames, one thread.
 
 The methods take turns, so that other load on the machine meets all alike. Times are processor time of one optimiser
 step (forward, backward, AdamW) on a batch that is already there; cropping further views is not counted. One JSON
@@ -30,6 +30,7 @@ from vasomim.config import FinetuneConfig, PretrainConfig, load_config
 from vasomim.engine.runs import git_commit
 from vasomim.models.registry import create_model
 from vasomim.models.weights import save_pretrained
+from vasomim.ops.allocator import keep_freed_memory
 from vasomim.types import Progress, view_key
 
 RECIPES = {
@@ -44,7 +45,7 @@ RECIPES = {
     "mocov3": "MoCo v3",
     "dino": "DINO",
 }
-SEGMENTERS = ("finetune", "unet_half", "unet")
+SEGMENTERS = ("finetune_laptop", "unet_half_laptop", "unet_laptop", "finetune_default", "finetune_fast")
 MIDWAY = Progress(step=1200, total_steps=2400, epoch=5, total_epochs=10, seed=0)
 
 
@@ -72,12 +73,13 @@ def stepper(recipe: str, segmentor: Path) -> Callable[[], float]:
 
 def segmenter_stepper(recipe: str) -> Callable[[], float]:
     """As `stepper`, of a fine-tuning from random weights."""
-    config = load_config(FinetuneConfig, Path(f"{recipe}_laptop"))
-    task = build_finetuning(config, (0.5, 0.2))
-    task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    config = load_config(FinetuneConfig, Path(recipe))
     size, count = config.img_size, config.optim.batch_size
-    batch = {"image": torch.rand(count, 1, size, size), "mask": (torch.rand(count, size, size) < 0.05).float()}
-    return step_of(task, config, {**batch, "index": torch.arange(count), "epoch": torch.zeros(count).long()})
+    task = build_finetuning(config, (0.5, 0.2), labelled=(True,) * count)
+    task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    maps = {name: (torch.rand(count, size, size) < 0.05).float() for name in ("mask", "vessels")}
+    batch = {"image": torch.rand(count, 1, size, size), **maps, "index": torch.arange(count)}
+    return step_of(task, config, {**batch, "epoch": torch.zeros(count).long()})
 
 
 def step_of(
@@ -130,6 +132,7 @@ def main() -> None:
     rounds, what = arguments.rounds, arguments.what
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    keep_freed_memory()  # as training has it
     facts = {
         "command": f"python benchmarks/method_cost.py --what {what} --rounds {rounds}",
         "git": git_commit(),

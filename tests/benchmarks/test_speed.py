@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import weakref
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from vasomim.benchmarks.speed.networks import fastest
 from vasomim.benchmarks.speed.run import measure_speed
 from vasomim.benchmarks.speed.stages import STAGES
 from vasomim.benchmarks.speed.timing import Stage, clock_for, computing_in, make_row, take_turns
-from vasomim.benchmarks.speed.work import count_flops, hessian_flops
+from vasomim.benchmarks.speed.work import bytes_kept, count_flops, hessian_flops
 from vasomim.cli.app import main
 from vasomim.config.benchmarks import STAGES as KNOWN
 from vasomim.inference.torch_backend import TorchBackend
@@ -66,6 +67,23 @@ def test_measure_limits__are_rates_of_a_processor() -> None:
         limits = measure_limits(clock_for(1), size=128, megabytes=4, tries=2)
     assert 1e8 < limits.flops_per_s < 1e13
     assert 1e8 < limits.bytes_per_s < 1e13
+
+
+@pytest.mark.parametrize("before", [None, "7"])
+def test_computing_in__leaves_the_threads_as_they_were(before: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if before is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", before)
+    threads = torch.get_num_threads()
+    with computing_in(threads + 1):
+        assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]) == (threads + 1, str(threads + 1))
+    assert (torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")) == (threads, before)
+
+
+def test_bytes_kept__are_those_that_the_backward_pass_needs() -> None:
+    layer, x = torch.nn.Linear(8, 4), torch.rand(3, 8)
+    assert bytes_kept(layer, lambda: layer(x)) == x.nbytes  # for the gradient of the weights, which are not counted
+    assert bytes_kept(layer, lambda: layer(x).sigmoid()) == x.nbytes + 3 * 4 * 4
 
 
 def test_count_flops__of_a_layer() -> None:

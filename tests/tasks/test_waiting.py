@@ -21,6 +21,7 @@ from vasomim.tasks.deblurring import DeblurringTask
 from vasomim.tasks.dino import DINOTask
 from vasomim.tasks.hpm import HPMTask
 from vasomim.tasks.moco import MoCoTask
+from vasomim.tasks.partial import PartialLabelsTask
 from vasomim.tasks.pretraining import MaskingPlan, PretrainingTask
 from vasomim.tasks.segmentation import SegmentationTask
 from vasomim.tasks.simmim import SimMIMTask
@@ -35,6 +36,11 @@ TASKS: dict[str, Callable[[], nn.Module]] = {
     "simmim": lambda: SimMIMTask(SimMIM(make_encoder())),
     "moco": lambda: MoCoTask(ProjectedEncoder(make_encoder(), norm_mlp(32, 24, 16, 3)), norm_mlp(16, 24, 16, 2)),
     "dino": lambda: DINOTask(ProjectedEncoder(make_encoder(), PrototypeHead(32, 24, 16, 12)), 12),
+    "partial labels": lambda: PartialLabelsTask(
+        create_model("vit_test_unet", img_size=SIZE, num_classes=2),
+        lambda *pair: {"dice": soft_dice_loss(*pair)},
+        (True, False) * 8,
+    ),
     "segmentation": lambda: SegmentationTask(
         create_model("vit_test_unet", img_size=SIZE), lambda *pair: {"dice": soft_dice_loss(*pair)}, target="vessels"
     ),
@@ -44,6 +50,7 @@ TASKS: dict[str, Callable[[], nn.Module]] = {
 @pytest.mark.parametrize("name", TASKS)
 def test_task__looks_at_no_number_of_its_device(name: str) -> None:
     task, batch = TASKS[name]().train(), make_batch((SIZE, 32, 32))
+    batch["mask"] = batch["vessels"]
     task(batch, MIDWAY).loss.backward()
     elsewhere = copy.deepcopy(task).to("meta")
     elsewhere.zero_grad()

@@ -8,7 +8,7 @@ from vasomim.types import FloatImage
 SMALLEST = 64
 """Side in pixels below which nothing is said."""
 BALANCED = 0.03
-"""Polarity below which dark lines do not outweigh bright ones; one of 459 public angiograms lies below."""
+"""Polarity below which dark lines do not outweigh bright ones; one of 505 public angiograms lies below."""
 SPREAD = 0.06
 """Concentration below which lines are everywhere, as in noise and textures; none of those angiograms lies below."""
 

@@ -37,7 +37,7 @@ class Method:
     finetune: str = "finetune_laptop"
     """Recipe of the fine-tuning."""
     cost: float = 1.0
-    """Processor time of a step of it, that of a ViT = 1 (docs/methods.md), to estimate cells that were not run."""
+    """Processor time of a step of it, a ViT's = 1 (results/finetune_cost.json), to estimate cells that were not run."""
     tried: int = 0
     """Configurations of this method alone that were tried on training frames set aside."""
     varies: str = ""
@@ -71,8 +71,8 @@ MAIN: dict[str, Method] = {
     "synthetic": Method(
         title="synthetic frames", start=Start(recipe="synthetic_laptop", verb="finetune", frames="synthetic")
     ),
-    "unet": Method(title="U-Net as nnU-Net plans it", finetune="unet_laptop", cost=5.3),
-    "unet_half": Method(title="U-Net, half the channels", finetune="unet_half_laptop", cost=1.4),
+    "unet": Method(title="U-Net as nnU-Net plans it", finetune="unet_laptop", cost=4.46),
+    "unet_half": Method(title="U-Net, half the channels", finetune="unet_half_laptop", cost=1.29),
 }
 """The methods of the main table by name. `scratch` and `mae` are what the others are tested against."""
 BASELINES = ("mae", "scratch")
