@@ -166,9 +166,10 @@ classes, rasteriser `arcade-official`), scored on syntax/val (200 frames). Nothi
 indirectly seen their labels.
 The budgets are those of two CPU cores, a tiny fraction of the published ones (800 epochs of 171,478
 frames): they show that the chain works on real frames and what so little training yields, not what the method
-can do. Of the learning rate, 1e-3 and 3e-3 were tried from scratch on frames of train set aside (0.621 and 0.631
-Dice after 100 steps); the recipe takes 2e-3. With all labels VasoMIM is ahead of plain MAE, and MAE of scratch, on one
-seed each; with a tenth of the labels no start shows in Dice after these 400 steps, which is a negative result.
+can do. Of the learning rate, 1e-3 and 3e-3 were tried from scratch on frames of train set aside (0.612 and 0.621
+Dice after 100 steps, `results/experiments.json`); the recipe takes 2e-3. With all labels VasoMIM is ahead of plain MAE,
+and MAE of scratch, on one seed each; with a tenth of the labels no start shows in Dice after these 400 steps, which is
+a negative result.
 
 Means over seeds and frames. Brackets: 95 % crossed bootstrap, which draws frames and, where there are several, seeds
 anew; with two seeds their part is known only roughly.
