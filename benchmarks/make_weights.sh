@@ -1,6 +1,6 @@
 #!/bin/sh
 # The weights that come with the package, from public frames to src/vasomim/weights: sh benchmarks/make_weights.sh RUNS
-# About five hours of one CPU core; every command goes on where it was stopped. Measured numbers: docs/weights.md.
+# About six hours of one CPU core; every command goes on where it was stopped. Measured numbers: docs/weights.md.
 set -eu
 runs=${1:?"give a folder for the runs"}
 data=${VASOMIM_DATA:?"set VASOMIM_DATA to the folder of public angiograms, see docs/datasets.md"}
@@ -17,7 +17,9 @@ vasomim pretrain "$runs/keep.txt" --vessels "$runs/segmentor/vessels" --segmento
     --out "$runs/encoder" --config pretrain_laptop
 [ -d "$runs/synthetic" ] || vasomim synthesize --out "$runs/synthetic" --num-frames 400 --seed 17
 vasomim finetune "$labelled" --init "$runs/encoder" --tree.unlabelled "$runs/unlabelled.txt" \
-    --tree.drawn "$runs/synthetic" --out "$runs/default" --config finetune_default
+    --tree.drawn "$runs/synthetic" --out "$runs/first" --config finetune_default
+vasomim finetune "$labelled" --init "$runs/first" --tree.unlabelled "$runs/unlabelled.txt" \
+    --tree.drawn "$runs/synthetic" --out "$runs/default" --config finetune_default_second
 vasomim finetune "$labelled" --out "$runs/fast" --config finetune_fast
 
 for name in encoder default fast; do

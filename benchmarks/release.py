@@ -10,12 +10,14 @@ How the runs are made stands in docs/weights.md. Nothing is chosen by what `meas
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,13 @@ from torch import nn
 
 from vasomim._version import __version__
 from vasomim.data.arcade import ArcadeDataset
-from vasomim.engine.calibration import THRESHOLDS, CalibrationSums
+from vasomim.engine.calibration import THRESHOLDS, calibrate, choose_cut, dice_of_cuts
 from vasomim.inference.outputs import Output
 from vasomim.inference.predictor import Predictor
-from vasomim.metrics import dice
 from vasomim.models.shipped import FOLDER, SUMS
 from vasomim.models.weights import load_pretrained, save_pretrained
 from vasomim.synth import generate
+from vasomim.types import BoolImage, FloatImage
 
 RESULTS = Path("results/weights")
 CALIBRATION_SEEDS = range(900, 940)
@@ -57,29 +59,39 @@ EVALUATIONS = {
 """Data, weights and --size of each row; XCAD and DCA1 are all of what is public here, and were never trained on."""
 
 
-def tree_output(run: Path, model: nn.Module, data: Path) -> dict[str, Any]:
-    """Scale, shift and threshold of the second output, which no frame with a whole tree and a licence is there for.
+def tree_output(run: Path, model: nn.Module, data: Path, inference: dict[str, Any]) -> dict[str, Any]:
+    """Scale, shift and thresholds of the second output, which no frame with a whole tree and a licence is there for.
 
-    Scale and shift: on synthetic frames of other seeds. Threshold: on the frames of ARCADE's train part that were held
-    out, by the mean Dice within BAND pixels of the outlined vessels, where outlines and trees mean the same.
+    Scale, shift and the high threshold: on synthetic frames of other seeds. Threshold: on the frames of ARCADE's train
+    part that were held out, by the mean Dice within BAND pixels of the outlined vessels, where outlines and trees mean
+    the same.
     """
-    config = {"outputs": [{"name": "main"}, {"name": "full-tree"}], "inference": {"mode": "resize", "size": 512}}
-    bare = Predictor(model, config, "cpu", "fp32", output="full-tree")
-    sums = CalibrationSums()
+
+    def predictor(tree: Output) -> Predictor:
+        config = {"outputs": [Output().described(), tree.described()], "inference": inference}
+        return Predictor(model, config, "cpu", "fp32", output="full-tree")
+
+    scaled = Output("full-tree", 1, **dataclasses.asdict(calibrate(drawn(predictor(Output("full-tree"))))))
+    high = choose_cut(drawn(predictor(scaled))).high_threshold
+    scores = [dice_of_cuts(found, mask)[:, 0] for found, mask in near_outlines(run, predictor(scaled), data)]
+    best = float(THRESHOLDS[np.mean(scores, axis=0).argmax()])
+    return dataclasses.replace(scaled, threshold=best, high_threshold=high).described()
+
+
+def drawn(predict: Predictor) -> Iterator[tuple[FloatImage, BoolImage]]:
+    """Probability and mask of synthetic frames that nothing was trained on."""
     for seed in CALIBRATION_SEEDS:
         made = generate(seed)
-        sums.add(bare.predict(made.image).probability, made.mask)
-    found = sums.fit()
-    scaled = Output("full-tree", 1, 0.5, found.scale, found.shift)
+        yield predict.probabilities([made.image])[0], made.mask
+
+
+def near_outlines(run: Path, predict: Predictor, data: Path) -> Iterator[tuple[FloatImage, BoolImage]]:
+    """Probability, 0 away from the outlined vessels, and label of the frames that the run held out."""
     labels = set(json.loads((run / "run.json").read_text())["facts"]["labels"])
     frames = ArcadeDataset(data / "arcade/syntax/train")
-    scores = []
     for sample in (frames[k] for k, record in enumerate(frames.records) if record.id not in labels):
         near = cv2.dilate(sample.mask.view(np.uint8), np.ones(2 * (2 * BAND + 1,), np.uint8)) > 0
-        probability = scaled.calibrated(bare.predict(sample.image).probability)
-        scores.append([dice((probability >= threshold) & near, sample.mask) for threshold in THRESHOLDS])
-    best = float(THRESHOLDS[np.mean(scores, axis=0).argmax()])
-    return {**scaled.described(), "threshold": best}
+        yield np.where(near, predict.probabilities([sample.image])[0], np.float32(0)), sample.mask
 
 
 def pack(run: Path, name: str, data: Path) -> None:
@@ -87,7 +99,7 @@ def pack(run: Path, name: str, data: Path) -> None:
     model, config = load_pretrained(run)
     record = json.loads((run / "run.json").read_text())
     if len(config.get("outputs", ())) == 2:
-        config["outputs"][1] = tree_output(run, model, data)
+        config["outputs"][1] = tree_output(run, model, data, config["inference"])
     config["run"] = {"seed": record["facts"]["seed"], "versions": record["versions"], "data": record["facts"]["data"]}
     config["weights"] = name
     save_pretrained(FOLDER / name, model, config, f"# {name}\n", torch.float16)

@@ -46,7 +46,9 @@ CARDS: Final[dict[str, Words]] = {
         "to ARCADE and synthetic frames alone. The encoder's pre-training was guided by version 4, whose eight filter "
         "weights were fitted with 100 labelled frames of XCAD and DCA1, too; no network has seen those.",
         "recipe": "`benchmarks/make_weights.sh`: `finetune_default`, 1,300 steps of 16 crops of 416 px, AdamW 2e-3, layer "
-        "decay 0.85, on one CPU core, from the weights called `encoder`. Stored in 16 bit.",
+        "decay 0.85, from the weights called `encoder`; then `finetune_default_second`, 1,150 steps at 1e-3 on crops nearer to "
+        "whole frames. One CPU core. Used with the mirror image of a frame and two thresholds (docs/prediction.md); "
+        "`--no-flip` takes half the time. Stored in 16 bit.",
         "measured": _MEASURED,
         "limits": "- Side branches are no part of `main`; thin ones at the ends of vessels come and go, and a vessel that is faint over "
         "a stretch is broken there.\n"

@@ -64,7 +64,7 @@ def test_predict_files__summary_holds_shares_and_no_paths(source: Path, tmp_path
     result = predict(source, out)
     content = summary(out)
     assert content["weights"]["name"] == "tiny"
-    assert content["settings"] == {"mode": "tile", "size": 32, "overlap": 0.25, "threshold": 0.5}
+    assert content["settings"] == {"mode": "tile", "size": 32, "overlap": 0.25, "threshold": 0.5, "high_threshold": 0.0}
     assert sorted(content["frames"]) == ["a", "b", "c.jpg", "series/a", "series/deep/x"]
     first = content["frames"]["b"]
     assert (first["height"], first["width"]) == (40, 50)

@@ -37,6 +37,42 @@ def test_predict__pointwise_model_gives_the_same_tiled_and_whole() -> None:
     np.testing.assert_allclose(tiled.probability, whole, atol=1e-6)
 
 
+class Slanted(torch.nn.Module):
+    """Finds darkness, the more the further to the left."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return (0.5 - images) * torch.linspace(20, 2, images.shape[-1])
+
+
+@pytest.mark.parametrize("mode", ["tile", "resize"])
+def test_predict__with_flip_the_mirrored_frame_gives_the_mirrored_result(mode: str) -> None:
+    settings = config(mode, 32)
+    flipped = Predictor(Slanted(), {**settings, "inference": {**settings["inference"], "flip": True}}, "cpu", "fp32")
+    bare = Predictor(Slanted(), settings, "cpu", "fp32")
+    image = frame(48, 60)
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+
+    def of(predict: Predictor, given: np.ndarray) -> np.ndarray:
+        return predict.predict(given).probability
+
+    np.testing.assert_allclose(of(flipped, image), of(flipped, mirrored)[:, ::-1], atol=1e-6)
+    np.testing.assert_allclose(of(flipped, image), (of(bare, image) + of(bare, mirrored)[:, ::-1]) / 2, atol=1e-6)
+    assert np.abs(of(bare, image) - of(bare, mirrored)[:, ::-1]).max() > 0.1
+    assert flipped.settings()["flip"]
+    images = torch.from_numpy(frame(32, 32)[None, None] / np.float32(255))
+    torch.testing.assert_close(flipped.probability_at(images), flipped.probability_at(images.flip(-1)).flip(-1))
+
+
+def test_predict__leaves_out_pieces_that_are_nowhere_sure() -> None:
+    image = np.full((32, 32), 0.9, np.float32)
+    image[8], image[20, 5:9] = 0.1, 0.45
+    outputs = [{"name": "main", "threshold": 0.5, "high_threshold": 0.95}]
+    found = Predictor(Darkness(), {**config("tile", 32), "outputs": outputs}, "cpu", "fp32").predict(image)
+    assert (found.probability[20, 5:9] > 0.5).all()
+    np.testing.assert_array_equal(found.mask, image == np.float32(0.1))
+    assert found.meta["high_threshold"] == 0.95
+
+
 def test_predict__size_equal_to_the_frame_needs_no_resizing() -> None:
     image = frame(32, 32)
     np.testing.assert_allclose(

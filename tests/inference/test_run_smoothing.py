@@ -19,7 +19,7 @@ def still(seed: int = 0) -> FloatImage:
 
 
 def frame(index: int, probability: FloatImage, image: FloatImage | None = None, blank: bool = False) -> RunFrame:
-    meta = {"threshold": 0.5, **({"warning": "blank"} if blank else {})}
+    meta = {"threshold": 0.5, "high_threshold": 0.0, **({"warning": "blank"} if blank else {})}
     mask = probability >= 0.5
     return RunFrame(index, still() if image is None else image, Prediction(probability, mask, meta))
 

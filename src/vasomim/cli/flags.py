@@ -104,14 +104,14 @@ def _flag(kind: Any, default: object, doc: str, *, in_full: bool) -> Any:
     hint = " ".join(map(str, shown)) if isinstance(shown, list) else str(shown)
     hint = {"None": "none", "True": "on", "False": "off", "": "none"}.get(hint, hint)
     prefix = None if in_full else False
-    metavar = None if kind is bool else _metavar(kind)
+    metavar = None if _text(kind) is bool else _metavar(kind)
     shape = tyro.conf.arg(metavar=metavar, help=doc, help_behavior_hint=f"(default: {hint})", prefix_name=prefix)
     return Annotated[_text(kind), shape]
 
 
 def _text(kind: Any) -> Any:
-    """The type of a flag's raw text: one string, or as many as a tuple has; on and off stay themselves."""
-    if kind is bool:
+    """The type of a flag's raw text: one string, or as many as a tuple has; a switch stays one."""
+    if bool in (kind, *get_args(kind)):
         return bool
     if get_origin(kind) is not tuple:
         return str

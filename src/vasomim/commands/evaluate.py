@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json as json_text
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from vasomim.engine.evaluation_page import NAMES, number_text
 from vasomim.engine.evaluation_source import EvaluationSource, LabelledFrame, Map, stored_masks
 from vasomim.engine.runs import versions
 from vasomim.errors import MisuseError
+from vasomim.ops.hysteresis import Cut
 from vasomim.ops.resize import resize_area
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def run(config: EvaluateConfig, *, json: bool = False, verbose: bool = False) ->
     if other is not None:
         check_comparable([record.id for record in dataset.records], opened.protocol, other)
     with progress_bar("evaluating", len(dataset)) as step:
-        card = evaluate(opened.source.cases(), opened.threshold, protocol=opened.protocol, progress=step)
+        card = evaluate(opened.source.cases(), **asdict(opened.cut), protocol=opened.protocol, progress=step)
     if other is not None:
         card = compare(card, other)
     if config.out is not None:
-        card.write(config.out, lambda name: opened.source.picture(name, opened.threshold))
+        card.write(config.out, lambda name: opened.source.picture(name, opened.cut))
         if verbose:
             say(f"look at {config.out / 'report.html'}")
     if json:
@@ -76,7 +76,7 @@ class Opened:
     """Predictions beside their labels, and what the protocol says of them."""
 
     source: EvaluationSource
-    threshold: float
+    cut: Cut
     protocol: Mapping[str, Any]
 
 
@@ -88,7 +88,7 @@ def open_source(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
         "rasteriser": config.rasteriser,
         "inputs": [str(p) for p in config.inputs],
     }
-    return dataclasses.replace(opened, protocol={**asked, **opened.protocol, "versions": versions()})
+    return replace(opened, protocol={**asked, **opened.protocol, "versions": versions()})
 
 
 def open_masks(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
@@ -96,7 +96,7 @@ def open_masks(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
     assert config.predictions is not None
     masks = PredictedMasks(config.predictions, dataset.records)
     source = EvaluationSource(dataset, stored_masks(masks), config.size, config.batch_size)
-    return Opened(source, 0.5, {"predictions": str(config.predictions), "threshold": None})
+    return Opened(source, Cut(), {"predictions": str(config.predictions), "threshold": None, "high_threshold": None})
 
 
 def open_weights(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
@@ -110,6 +110,7 @@ def open_weights(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
         config.precision,
         config.batch_size,
         threshold=config.threshold,
+        flip=config.flip,
         backend=config.backend,
         output=config.output,
     )
@@ -117,10 +118,10 @@ def open_weights(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
     protocol = {
         "weights": {"name": predictor.name, "fingerprint": predictor.fingerprint()},
         "inference": how_used(predictor, config.size),
-        "threshold": predictor.threshold,
+        **asdict(predictor.cut),
         "computed_by": {name: getattr(predictor.backend, name) for name in ("name", "device", "precision")},
     }
-    return Opened(source, predictor.threshold, protocol)
+    return Opened(source, predictor.cut, protocol)
 
 
 def is_own_size(predictor: Predictor, size: int) -> bool:
@@ -169,7 +170,7 @@ def check_out(out: Path | None, protocol: Mapping[str, Any]) -> None:
         there = json_text.loads((out / "evaluation.json").read_text(encoding="utf-8"))["protocol"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return  # an evaluation that was cut off before its last file
-    same = ("weights", "predictions", "inputs", "size", "rasteriser", "threshold")
+    same = ("weights", "predictions", "inputs", "size", "rasteriser", "inference", "threshold", "high_threshold")
     changed = [name for name in same if there.get(name) != protocol.get(name)]
     if changed:
         raise MisuseError(f"{out} holds another evaluation (other {', '.join(changed)}); choose another --out")

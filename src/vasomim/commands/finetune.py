@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -29,12 +29,13 @@ from vasomim.data.samples import FrameDataset, subset, vessels_as_labels
 from vasomim.data.sibling_vessels import open_vessels
 from vasomim.data.splits import label_subset, split_holdout
 from vasomim.data.statistics import pixel_statistics
-from vasomim.engine.calibration import Calibration, calibrate
+from vasomim.engine.calibration import calibrate, choose_cut
 from vasomim.engine.fabric import Fabric
 from vasomim.engine.processes import first_alone
 from vasomim.engine.report import write_report
 from vasomim.engine.runs import RunFolder
 from vasomim.errors import MisuseError
+from vasomim.inference.outputs import Output
 from vasomim.inference.predictor import Predictor
 from vasomim.models.weights import is_ours, load_weights, read_config
 from vasomim.types import BoolImage, FloatImage, Progress
@@ -76,7 +77,7 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
             return 0
         final = validate(task, Progress(result.step, result.step, 0, 1)) if len(data.val) else {}
         # On frames of --val nothing may be chosen.
-        chosen = Calibration() if config.val or not len(data.val) else fit(predictor(task.model, config), data.val)
+        chosen = Output() if config.val or not len(data.val) else fit(task.model, config, data.val)
         described = facts(config, chosen)
         export_model(folder, task.model, {**described, "held_out": dict(final)}, config)
         shown = sheet(predictor(task.model, config, chosen), data.val)
@@ -143,38 +144,41 @@ def start_from(model: nn.Module, config: FinetuneConfig, folder: RunFolder) -> N
     say(table)
 
 
-def facts(config: FinetuneConfig, calibration: Calibration) -> dict[str, object]:
+def facts(config: FinetuneConfig, main: Output) -> dict[str, object]:
     """What `load_pretrained` and the Predictor need to know of the exported model."""
-    outputs: list[dict[str, object]] = [{"name": "main", **asdict(calibration)}]
+    outputs = [main.described()]
     if config.tree.learn:
-        outputs.append({"name": "full-tree", "threshold": 0.5})
+        outputs.append(Output("full-tree").described())
     return {
         "kind": "segmentation",
         "model": config.model,
         "kwargs": model_arguments(config),
         "outputs": outputs,
-        "inference": {"mode": config.inference, "size": config.frame_size or config.img_size},
+        "inference": {"mode": config.inference, "size": config.frame_size or config.img_size, "flip": config.flip},
         "labels": config.labels,
         "init": "scratch" if config.init == "scratch" else "pre-trained",
         "rasteriser": rasteriser_of(config),
     }
 
 
-def predictor(model: nn.Module, config: FinetuneConfig, calibration: Calibration = Calibration()) -> Predictor:  # noqa: B008
+def predictor(model: nn.Module, config: FinetuneConfig, main: Output = Output()) -> Predictor:  # noqa: B008
     """The model as `vasomim predict` would use it."""
-    return Predictor(model, facts(config, calibration), device=str(device_of(model)), precision="fp32")
+    return Predictor(model, facts(config, main), device=str(device_of(model)), precision="fp32")
 
 
-def fit(predict: Predictor, held: FrameDataset) -> Calibration:
-    """Calibration and threshold of the main vessels, on at most 200 frames that were not trained on."""
+def fit(model: nn.Module, config: FinetuneConfig, held: FrameDataset) -> Output:
+    """Calibration and thresholds of the main vessels, on at most 200 frames that were not trained on."""
+    bare = Output(**asdict(calibrate(pairs(predictor(model, config), held))))
+    cut = choose_cut(pairs(predictor(model, config, bare), held))
+    return replace(bare, **asdict(cut))
 
-    def pairs() -> Iterator[tuple[FloatImage, BoolImage]]:
-        for index in chosen_frames(held, CALIBRATION_FRAMES):
-            sample = held[index]
-            assert sample.mask is not None
-            yield predict.probabilities([sample.image])[0], sample.mask
 
-    return calibrate(pairs())
+def pairs(predict: Predictor, held: FrameDataset) -> Iterator[tuple[FloatImage, BoolImage]]:
+    """Probability and label of the frames to calibrate on."""
+    for index in chosen_frames(held, CALIBRATION_FRAMES):
+        sample = held[index]
+        assert sample.mask is not None
+        yield predict.probabilities([sample.image])[0], sample.mask
 
 
 def chosen_frames(dataset: FrameDataset, limit: int) -> list[int]:

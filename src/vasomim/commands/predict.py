@@ -29,6 +29,7 @@ def run(config: PredictConfig, *, json: bool = False, verbose: bool = False) -> 
         config.batch_size,
         threshold=config.threshold,
         mode=config.inference,
+        flip=config.flip,
         backend=config.backend,
         output=config.output,
     )

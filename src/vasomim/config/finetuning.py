@@ -39,6 +39,8 @@ class FinetuneConfig:
     """2: convolutions compute at half the size of the frames, and the ViT sees them at half their size."""
     inference: Literal["resize", "tile"] = "resize"
     """`resize`: crops are shares of the whole frame; `tile`: crops keep the native pixel size."""
+    flip: bool = False
+    """At prediction, average with what the network finds in the mirrored frame; twice the time."""
     rasteriser: Rasteriser = "arcade-official"
     """How polygons become masks."""
     crop: CropConfig = field(default_factory=lambda: CropConfig(scale=(0.5, 1.0), rotation=15, intensity=0.3))

@@ -184,6 +184,8 @@ class EvaluateConfig:
     """Side the frames and labels are resized to (224 is the paper's protocol); none is native size."""
     threshold: float | None = None
     """Probability from which a pixel is vessel; none takes the threshold stored with the weights."""
+    flip: bool | None = None
+    """Average with the mirrored frame, in twice the time; none does what the weights were made for."""
     rasteriser: Rasteriser = "arcade-official"
     """How polygons become masks."""
     batch_size: int = 8
@@ -211,6 +213,8 @@ class PredictConfig:
     """Which output of weights that have several: `main` or `full-tree`; none takes the first."""
     threshold: float | None = None
     """Probability from which a pixel is vessel; none takes the threshold stored with the weights."""
+    flip: bool | None = None
+    """Average with the mirrored frame, in twice the time; none does what the weights were made for."""
     inference: Literal["resize", "tile"] | None = None
     """Overrides how the weights were made to be used."""
     overlays: bool = True

@@ -1,82 +1,81 @@
-"""Probabilities that mean what they say, and the threshold with the best Dice, from frames that were held out."""
+"""Probabilities that mean what they say, and the mask with the best Dice, from frames that were held out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
+from vasomim.ops.hysteresis import Cut, kept, pieces
 from vasomim.types import BoolImage, FloatImage
 
 Counts = npt.NDArray[np.float64]
+Frames = Iterable[tuple[FloatImage, BoolImage]]
+"""Probability (H, W) in [0, 1] and label (H, W) of each."""
 
 LIMIT = 16.0
 """Largest logit told apart: probabilities nearer to 0 or 1 than 1e-7 count as that."""
 BINS = 1600
 _HOLD = 1e-4
-THRESHOLDS = np.arange(20, 81) / 100
+THRESHOLDS = np.arange(20, 81, 2) / 100
+HIGH_THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """p' = sigmoid(scale * logit(p) + shift) (Platt 1999), and the threshold on p' from which a pixel is vessel."""
+    """p' = sigmoid(scale * logit(p) + shift) (Platt 1999)."""
 
     scale: float = 1.0
     shift: float = 0.0
-    threshold: float = 0.5
 
 
-@dataclass
-class CalibrationSums:
-    """What frames seen so far add up to, 26 kB a frame."""
-
-    pixels: Counts = field(default_factory=lambda: np.zeros((2, BINS)))
-    """Pixels by logit: all, and those of vessel."""
-    frames: list[Counts] = field(default_factory=list)
-    """Of each frame, the same, counted from the top bin down, and its vessel pixels last; (2, BINS) each."""
-
-    def add(self, probability: FloatImage, target: BoolImage) -> None:
-        """Count a frame: (H, W) in [0, 1], (H, W)."""
-        place = _bins_of(probability.ravel())
-        both = np.stack([np.bincount(place[chosen], minlength=BINS) for chosen in (slice(None), target.ravel())])
-        self.pixels += both
-        self.frames.append(both[:, ::-1].cumsum(1)[:, ::-1].astype(np.float64))
-
-    def fit(self) -> Calibration:
-        """The scaling with the smallest cross-entropy over all pixels, then the threshold with the best mean Dice.
-
-        Raises:
-            ValueError: no frame was added.
-        """
-        if not self.frames:
-            raise ValueError("no frame was added; hold some out")
-        scale, shift = platt_scaling(_centres(), self.pixels[0], self.pixels[1])
-        if scale <= 0:  # the network knows nothing: its order must not be turned round
-            scale, shift = 1.0, 0.0
-        return Calibration(scale, shift, self._threshold(scale, shift))
-
-    def _threshold(self, scale: float, shift: float) -> float:
-        """On a grid; where several are as good, that nearest to one half."""
-        logits = (np.log(THRESHOLDS / (1 - THRESHOLDS)) - shift) / scale
-        first = np.clip(np.searchsorted(_centres(), logits), 0, BINS - 1)
-        dice = np.mean([_dice(frame, first) for frame in self.frames], axis=0)
-        best = np.flatnonzero(dice >= dice.max() - 1e-9)
-        return float(THRESHOLDS[best[np.abs(THRESHOLDS[best] - 0.5).argmin()]])
-
-
-def calibrate(frames: Iterable[tuple[FloatImage, BoolImage]]) -> Calibration:
-    """Calibration from frames that nothing was trained on: probability (H, W) in [0, 1] and label (H, W) of each.
+def calibrate(frames: Frames) -> Calibration:
+    """The scaling with the smallest cross-entropy over all pixels of frames that nothing was trained on.
 
     Raises:
         ValueError: there is none.
     """
-    sums = CalibrationSums()
+    pixels = np.zeros((2, BINS))  # by logit: all, and those of vessel
     for probability, target in frames:
-        sums.add(probability, target)
-    return sums.fit()
+        place = _bins_of(probability.ravel())
+        pixels += [np.bincount(place[chosen], minlength=BINS) for chosen in (slice(None), target.ravel())]
+    if not pixels.any():
+        raise ValueError("no frame was given; hold some out")
+    scale, shift = platt_scaling(_centres(), pixels[0], pixels[1])
+    # Where the network knows nothing, its order must not be turned round.
+    return Calibration(scale, shift) if scale > 0 else Calibration()
+
+
+def choose_cut(frames: Frames) -> Cut:
+    """The thresholds with the best mean Dice, on a grid; of several, the fewest pieces lost, then nearest to one half.
+
+    Raises:
+        ValueError: there is no frame.
+    """
+    scores = [dice_of_cuts(probability, target) for probability, target in frames]
+    if not scores:
+        raise ValueError("no frame was given; hold some out")
+    mean = np.mean(scores, axis=0)
+    rows, columns = np.nonzero(mean >= mean.max() - 1e-9)
+    best = min(zip(columns, np.abs(THRESHOLDS[rows] - 0.5), rows, strict=True))
+    return Cut(float(THRESHOLDS[best[2]]), HIGH_THRESHOLDS[best[0]])
+
+
+def dice_of_cuts(probability: FloatImage, target: BoolImage) -> Counts:
+    """Dice of a frame, (THRESHOLDS, HIGH_THRESHOLDS); 1 where both masks are empty."""
+    return np.stack([_dice_of_highs(probability, target, float(threshold)) for threshold in THRESHOLDS])
+
+
+def _dice_of_highs(probability: FloatImage, target: BoolImage, threshold: float) -> Counts:
+    above = Cut(threshold)(probability)
+    labels, peaks = pieces(probability, above)
+    stays = np.stack([kept(peaks, high) for high in HIGH_THRESHOLDS])
+    size, right = (stays @ np.bincount(labels[chosen], minlength=len(peaks)) for chosen in (above, above & target))
+    total = size + np.count_nonzero(target)
+    return np.where(total > 0, 2 * right / np.maximum(total, 1), 1.0)
 
 
 def platt_scaling(logits: Counts, pixels: Counts, vessel: Counts) -> tuple[float, float]:
@@ -109,9 +108,3 @@ def _centres() -> Counts:
 def _bins_of(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     safe = np.clip(probability.astype(np.float64), 1e-7, 1 - 1e-7)
     return np.clip((np.log(safe / (1 - safe)) + LIMIT) / (2 * LIMIT) * BINS, 0, BINS - 1).astype(np.int64)
-
-
-def _dice(frame: Counts, first: npt.NDArray[np.int64]) -> Counts:
-    """Dice of a frame where bins from `first` on are vessel; 1 where both are empty."""
-    found, right, target = frame[0, first], frame[1, first], frame[1, 0]
-    return np.where(found + target > 0, 2 * right / np.maximum(found + target, 1), 1.0)

@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -35,6 +35,7 @@ from vasomim.metrics import (
     scores_by_width,
     width_counts,
 )
+from vasomim.ops.hysteresis import Cut
 from vasomim.stats import bootstrap_ci
 
 BINS = 15
@@ -183,6 +184,7 @@ def evaluate(
     cases: Iterable[Case | tuple[str, npt.NDArray[Any], npt.NDArray[Any]]],
     threshold: float = 0.5,
     *,
+    high_threshold: float = 0.0,
     protocol: Mapping[str, Any] | None = None,
     resamples: int = 2000,
     seed: int = 0,
@@ -197,7 +199,8 @@ def evaluate(
     Args:
         cases: Frames as `Case` or (id, probability, target). Masks (bool or integer) in the place of probabilities
             are taken as they are, and the card has no calibration then.
-        threshold: A pixel is vessel where its probability is at least this.
+        threshold: A pixel may be vessel where its probability is at least this.
+        high_threshold: Pieces of such pixels stay that reach this, see `ops.hysteresis.Cut`; 0 keeps them all.
         protocol: What else should be on record: weights, rasteriser, size.
         resamples: Bootstrap resamples of the intervals.
         seed: Of the resamples.
@@ -207,16 +210,18 @@ def evaluate(
     Raises:
         DataError: No frame, an id twice, masks mixed with probabilities, or a frame whose maps cannot be compared
             (named).
-        ValueError: The threshold is not in [0, 1].
+        ValueError: A threshold is not in [0, 1].
     """
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold must lie in [0, 1], got {threshold}")
+    cut = Cut(threshold, high_threshold)
+    for name, value in asdict(cut).items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must lie in [0, 1], got {value}")
     sums = _Sums()
     threads = workers or min(4, os.cpu_count() or 1)
-    for measured in _ahead((Case(*case) for case in cases), lambda case: _measure(case, threshold), threads):
+    for measured in _ahead((Case(*case) for case in cases), lambda case: _measure(case, cut), threads):
         sums.add(measured)
         progress(1)
-    return sums.card(threshold, protocol or {}, resamples, seed)
+    return sums.card(cut, protocol or {}, resamples, seed)
 
 
 class _Measured(NamedTuple):
@@ -248,13 +253,14 @@ class _Sums:
                 f"frame {scores.id} has a mask where others have probabilities, or the reverse; give one kind"
             )
 
-    def card(self, threshold: float, protocol: Mapping[str, Any], resamples: int, seed: int) -> EvaluationCard:
+    def card(self, cut: Cut, protocol: Mapping[str, Any], resamples: int, seed: int) -> EvaluationCard:
         if not self.frames:
             raise DataError("got no labelled frame to evaluate; name a folder with images/ and masks/, or of ARCADE")
         frames, soft = list(self.frames.values()), self.soft == {True}
         grouped = all(frame.patient is not None for frame in frames)
         full = {
-            "threshold": threshold if soft else None,
+            "threshold": cut.threshold if soft else None,
+            "high_threshold": cut.high_threshold if soft else None,
             **STATIC_PROTOCOL,
             "interval": f"95 % percentile bootstrap of the mean, {resamples} resamples of "
             f"{'patients' if grouped else 'frames'}, seed {seed}",
@@ -264,13 +270,13 @@ class _Sums:
         return EvaluationCard(frames, self.widths, self.reliability if soft else None, full, resamples, seed)
 
 
-def _measure(case: Case, threshold: float) -> _Measured:
+def _measure(case: Case, cut: Cut) -> _Measured:
     probability = np.asarray(case.probability)
     soft = np.issubdtype(probability.dtype, np.floating)
     try:
         target = as_mask(case.target, "target")
         reliability = reliability_counts(probability, target, BINS) if soft else None
-        pair = MaskPair(probability >= threshold if soft else probability, target)
+        pair = MaskPair(cut(probability) if soft else probability, target)
     except ValueError as error:
         raise DataError(f"frame {case.id} cannot be measured: {error}") from error
     scores = FrameScores(case.id, case.patient, image_metrics(pair), pair.counts, pair.shape, _digest(target))

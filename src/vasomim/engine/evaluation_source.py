@@ -13,6 +13,7 @@ from vasomim.data.samples import FrameDataset
 from vasomim.engine.evaluation import Case
 from vasomim.engine.evaluation_page import Picture
 from vasomim.errors import DataError
+from vasomim.ops.hysteresis import Cut
 from vasomim.ops.resize import resize_area, resize_mask
 from vasomim.types import BoolImage, FloatImage, Record
 
@@ -60,13 +61,13 @@ class EvaluationSource:
             for frame, predicted in zip(frames, self.predict(frames), strict=True):
                 yield Case(frame.record.id, predicted, frame.target, frame.record.patient, frame.scale)
 
-    def picture(self, name: str, threshold: float) -> Picture:
+    def picture(self, name: str, cut: Cut) -> Picture:
         """The frame of that id, read and predicted once more."""
         index = next(k for k, record in enumerate(self.dataset.records) if record.id == name)
         frame = self._frame(index)
         predicted = self.predict([frame])[0]
-        mask = predicted if predicted.dtype == np.bool_ else predicted >= threshold
-        return Picture(frame.image, mask.astype(np.bool_), frame.target)
+        mask = predicted.astype(np.bool_) if predicted.dtype == np.bool_ else cut(predicted.astype(np.float32))
+        return Picture(frame.image, mask, frame.target)
 
     def _frame(self, index: int) -> LabelledFrame:
         sample = self.dataset[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,10 +26,14 @@ class Output:
     threshold: float = 0.5
     scale: float = 1.0
     shift: float = 0.0
+    high_threshold: float = 0.0
+    """See `ops.hysteresis.Cut`."""
 
     def described(self) -> dict[str, Any]:
         """As an entry of `outputs` in config.json."""
-        return {"name": self.name, "threshold": self.threshold, "scale": self.scale, "shift": self.shift}
+        known = dataclasses.asdict(self)
+        del known["channel"]  # its place in the list
+        return known
 
     def calibrated(self, probability: FloatImage) -> FloatImage:
         """Probability by the sigmoid of the bare logit -> calibrated probability, the same shape."""
@@ -43,7 +48,8 @@ def choose_output(config: Mapping[str, Any], name: str | None = None) -> Output:
     """The output that is asked for, else the first one.
 
     Args:
-        config: config.json of the weights: `outputs`, a list of name, threshold, scale and shift, or `threshold` alone.
+        config: config.json of the weights: `outputs`, a list of what `Output` holds but the channel,
+            or `threshold` alone.
         name: of the output.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from vasomim.inference.doubts import doubt_about
 from vasomim.inference.outputs import choose_output
 from vasomim.inference.sliding import Windows, slide
 from vasomim.models.shipped import SHIPPED, shipped_weights
+from vasomim.ops.hysteresis import Cut
 from vasomim.ops.resize import resize_area
 from vasomim.types import FloatImage, Prediction
 
@@ -55,8 +57,8 @@ class Predictor:
         Args:
             model: is moved to the device; its training mode is put back after each prediction. Or a backend, which is
                 where it is: device and precision have no effect then.
-            config: `inference` with `mode`, `size` and optionally `overlap`; `outputs`, see `choose_output`, or
-                `threshold` (0.5 if absent).
+            config: `inference` with `mode`, `size` and optionally `overlap` and `flip`; `outputs`, see
+                `choose_output`, or `threshold` (0.5 if absent).
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
             precision: `auto`, `fp32`, `bf16` or `fp16`.
             batch_size: frames or windows computed together.
@@ -73,7 +75,9 @@ class Predictor:
         self.mode = cast(Mode, inference.get("mode", "resize"))
         self.size = int(inference.get("size", 224))
         self.overlap = float(inference.get("overlap", OVERLAP))
+        self.flip = bool(inference.get("flip", False))
         self.threshold = self.output.threshold
+        self.high_threshold = self.output.high_threshold
         self.batch_size = batch_size
         self.name = name or str(config.get("model", type(model).__name__))
         _check(self)
@@ -88,6 +92,7 @@ class Predictor:
         *,
         threshold: float | None = None,
         mode: Mode | None = None,
+        flip: bool | None = None,
         backend: BackendName = "auto",
         output: str | None = None,
     ) -> Self:
@@ -100,6 +105,7 @@ class Predictor:
             batch_size: as for the class.
             threshold: overrides the one stored with the weights.
             mode: overrides how the weights were made to be used.
+            flip: average with the mirrored frame, which takes twice the time; None does what the weights are made for.
             backend: `torch`, `onnx` (ONNX Runtime) or `openvino`; `auto` takes the fastest that the folder is made for
                 and that is installed.
             output: `main` or `full-tree`, of weights that have both.
@@ -129,7 +135,9 @@ class Predictor:
                 f"{path} holds weights of kind {kind!r}, which segment nothing yet; fine-tune them first: "
                 f"vasomim finetune DATA --init {path}"
             )
-        inference = {**config.get("inference", {}), **({"mode": mode} if mode else {})}
+        asked_for = {"mode": mode, "flip": flip}
+        changed = {key: value for key, value in asked_for.items() if value is not None}
+        inference = {**config.get("inference", {}), **changed}
         name = str(name_or_path) if shipped else _weights_name(path)
         config = {**config, "inference": inference}
         predictor = cls(model, config, device, precision, batch_size, name, asked)
@@ -141,7 +149,7 @@ class Predictor:
         """Segment one frame.
 
         Returns:
-            Probability and mask at native size; `meta` holds size, threshold, weights, mode, seconds, the path if one
+            Probability and mask at native size; `meta` holds size, thresholds, weights, mode, seconds, the path if one
             was given, `warning` where the frame is constant (then nothing is vessel), and `doubt` where it does not
             look like an angiogram with dark vessels.
 
@@ -206,7 +214,7 @@ class Predictor:
             VasomimError: the device's memory does not suffice.
         """
         if isinstance(images, np.ndarray):
-            return self.output.calibrated(self.backend.probabilities(images))
+            return self.output.calibrated(self._bare(images))
         from torch import from_numpy
 
         return from_numpy(self.probability_at(images.detach().cpu().float().numpy()))
@@ -219,10 +227,25 @@ class Predictor:
         """What else the result depends on."""
         tiling = {"overlap": self.overlap} if self.mode == "tile" else {}
         chosen = {"output": self.output.name} if self.output.channel else {}
-        return {"mode": self.mode, "size": self.size, **tiling, "threshold": self.threshold, **chosen}
+        mirrored = {"flip": True} if self.flip else {}
+        cut = dataclasses.asdict(self.cut)
+        return {"mode": self.mode, "size": self.size, **mirrored, **tiling, **cut, **chosen}
+
+    @property
+    def cut(self) -> Cut:
+        """From probability to mask."""
+        return Cut(self.threshold, self.high_threshold)
 
     def _predict_windows(self, windows: Windows) -> Windows:
-        return self.backend.probabilities(windows[:, None])
+        return self._bare(windows[:, None])
+
+    def _bare(self, images: Images) -> Maps:
+        """Probability (B, H, W) before calibration of frames (B, 1, H, W)."""
+        found = self.backend.probabilities(images)
+        if not self.flip:
+            return found
+        mirrored = self.backend.probabilities(np.ascontiguousarray(images[..., ::-1]))
+        return np.asarray((found + mirrored[..., ::-1]) / 2, np.float32)
 
     def _prediction(
         self, frame: Frame, probability: FloatImage, image: FloatImage | None, seconds: float
@@ -232,14 +255,15 @@ class Predictor:
         meta: dict[str, Any] = {
             **({} if isinstance(frame, np.ndarray) else {"path": str(frame)}),
             "size": list(probability.shape),
-            "threshold": self.threshold,
+            **dataclasses.asdict(self.cut),
             "weights": self.name,
             "mode": self.mode,
             "seconds": seconds,
             **({"warning": _CONSTANT} if image is None else {}),
             **({"doubt": doubt} if doubt else {}),
         }
-        return Prediction(probability, (probability >= self.threshold) & (image is not None), meta)
+        mask = np.zeros(probability.shape, np.bool_) if image is None else self.cut(probability)
+        return Prediction(probability, mask, meta)
 
 
 def _torch_backend(model: nn.Module, device: str, precision: str, channel: int) -> Backend:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vasomim.ops.hysteresis import Cut
 from vasomim.ops.temporal import bring_into_place, window_of
 from vasomim.types import FloatImage, Prediction
 
@@ -68,5 +69,6 @@ def _smoothed(held: Sequence[RunFrame], middle: int, radius: int) -> RunFrame:
         mean += weight * trust * values
         total += weight * trust
     mean = np.clip(mean / total, 0, 1)
-    mask = mean >= np.float32(frame.prediction.meta["threshold"])
+    meta = frame.prediction.meta
+    mask = Cut(meta["threshold"], meta["high_threshold"])(mean)
     return dataclasses.replace(frame, prediction=dataclasses.replace(frame.prediction, probability=mean, mask=mask))

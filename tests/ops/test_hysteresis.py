@@ -1,0 +1,62 @@
+"""Hysteresis against scipy's labelling, and what must hold of any probability map."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy import ndimage
+
+from vasomim.ops.hysteresis import Cut
+
+maps = arrays.arrays(np.float32, (9, 11), elements=st.floats(0, 1, width=16))
+
+
+def reference(probability: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Piece by piece."""
+    labels, count = ndimage.label(probability >= low, np.ones((3, 3)))
+    mask = np.zeros(probability.shape, bool)
+    for label in range(1, count + 1):
+        piece = labels == label
+        if probability[piece].max() >= min(high, probability.max()):
+            mask |= piece
+    return mask
+
+
+@given(maps)
+def test_cut__is_what_a_loop_over_pieces_finds(probability: np.ndarray) -> None:
+    for low, high in ((0.3, 0.6), (0.5, 0.95), (0.4, 0.2), (0.25, 1.0)):
+        np.testing.assert_array_equal(Cut(low, high)(probability), reference(probability, low, high))
+
+
+@given(maps)
+def test_cut__lies_between_the_two_thresholds(probability: np.ndarray) -> None:
+    mask = Cut(0.4, 0.8)(probability)
+    assert not (mask & (probability < 0.4)).any()
+    assert mask[probability >= 0.8].all()
+
+
+@pytest.mark.parametrize("high", [0.0, 0.4])
+def test_cut__a_high_threshold_below_the_other_changes_nothing(high: float) -> None:
+    probability = np.random.default_rng(0).random((40, 50), np.float32)
+    np.testing.assert_array_equal(Cut(0.4, high)(probability), probability >= np.float32(0.4))
+
+
+def test_cut__drops_specks_and_keeps_the_faint_end_of_a_vessel() -> None:
+    probability = np.zeros((20, 40), np.float32)
+    probability[10, 5:20], probability[10, 20:30], probability[3, 3] = 0.95, 0.5, 0.7
+    mask = Cut(0.4, 0.9)(probability)
+    assert mask[10, 5:30].all()
+    assert mask.sum() == 25
+
+
+def test_cut__keeps_the_surest_piece_where_none_is_sure() -> None:
+    probability = np.zeros((20, 40), np.float32)
+    probability[5, 5:9], probability[15, 5:9] = 0.5, 0.6
+    np.testing.assert_array_equal(Cut(0.4, 0.9)(probability), probability == np.float32(0.6))
+
+
+def test_cut__nothing_above_the_threshold_is_an_empty_mask() -> None:
+    assert not Cut(0.4, 0.9)(np.full((8, 8), 0.1, np.float32)).any()
