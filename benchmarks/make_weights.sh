@@ -19,7 +19,7 @@ vasomim pretrain "$runs/keep.txt" --vessels "$runs/segmentor/vessels" --segmento
 vasomim finetune "$labelled" --init "$runs/encoder" --tree.unlabelled "$runs/unlabelled.txt" \
     --tree.drawn "$runs/synthetic" --out "$runs/first" --config finetune_default
 vasomim finetune "$labelled" --init "$runs/first" --tree.unlabelled "$runs/unlabelled.txt" \
-    --tree.drawn "$runs/synthetic" --out "$runs/default" --config finetune_default_second
+    --tree.drawn "$runs/synthetic" --out "$runs/default" --tree.share 0.3 --config finetune_default_second
 vasomim finetune "$labelled" --out "$runs/fast" --config finetune_fast
 
 for name in encoder default fast; do
