@@ -13,6 +13,7 @@ import torch
 from vasomim.commands import finetune
 from vasomim.config import FinetuneConfig, OptimConfig, RunConfig, TreeConfig
 from vasomim.data.frames import write_png
+from vasomim.inference.outputs import Output
 from vasomim.models.weights import load_pretrained, read_state_dict
 from vasomim.synth import generate
 
@@ -54,17 +55,28 @@ def test_finetune__learns_main_vessels_and_tree(config: FinetuneConfig, tmp_path
     assert finetune.run(dataclasses.replace(config, out=out)) == 0
     model, facts = load_pretrained(out)
     main, tree = facts["outputs"]
-    assert (main["name"], tree) == ("main", {"name": "full-tree", "threshold": 0.5})
+    assert (main["name"], tree) == ("main", Output("full-tree").described())
     assert 0.2 <= main["threshold"] <= 0.8
     assert main["scale"] > 0
     assert facts["kwargs"] == {"img_size": 48, "stride": 2, "num_classes": 2}
-    assert facts["inference"] == {"mode": "resize", "size": SIZE}
+    assert facts["inference"] == {"mode": "resize", "size": SIZE, "flip": False}
     assert model(torch.rand(1, 1, SIZE, SIZE)).shape == (1, 2, SIZE, SIZE)
     record = json.loads((out / "run.json").read_text())["facts"]
     assert len(record["labels"]) == 6  # a quarter of eight is held out
     assert (out / "vessels" / "unlabelled" / "masks" / "08.png").is_file()
     line = json.loads((out / "metrics.jsonl").read_text().splitlines()[0])
     assert {"main_dice", "main_bce", "tree_dice", "tree_bce"} <= line.keys()
+
+
+def test_finetune__a_finished_run_is_exported_anew_with_mirrored_frames(config: FinetuneConfig, tmp_path: Path) -> None:
+    bare = dataclasses.replace(config, out=tmp_path / "run", tree=TreeConfig())
+    finetune.run(bare)
+    before, weights = load_pretrained(bare.out)[1], read_state_dict(bare.out / "export")
+    finetune.run(dataclasses.replace(bare, flip=True))
+    after = load_pretrained(bare.out)[1]
+    assert (before["inference"]["flip"], after["inference"]["flip"]) == (False, True)
+    assert after["outputs"] != before["outputs"]  # fitted to what it gives now
+    assert all(torch.equal(value, weights[name]) for name, value in read_state_dict(bare.out / "export").items())
 
 
 def test_finetune__with_trees_goes_on_where_it_was_stopped(

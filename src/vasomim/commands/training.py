@@ -90,7 +90,9 @@ def rasteriser_of(config: FinetuneConfig) -> str:
 
 def identity(config: TrainingConfig) -> str:
     """The settings that make a run this run; where and how often it saves, logs and reads may change."""
-    return dump_config(dataclasses.replace(config, out=Path(), run=RunConfig(seed=config.run.seed)))
+    kept = dataclasses.replace(config, out=Path(), run=RunConfig(seed=config.run.seed))
+    # A finished run may be exported anew with the other choice.
+    return dump_config(dataclasses.replace(kept, flip=False) if isinstance(kept, FinetuneConfig) else kept)
 
 
 def open_unlabelled(config: SegmentorConfig | PretrainConfig, fabric: Fabric, run: RunFolder) -> UnlabelledData:

@@ -1,0 +1,78 @@
+"""What can be had of trained weights without training: mirrored frames, other sizes, a high threshold.
+
+    python benchmarks/test_time.py default RUN --data "$VASOMIM_DATA"   # -> results/test_time.json
+
+On the frames of ARCADE's train part that the run held out. Every row has its own best thresholds there, so that
+none is at a disadvantage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vasomim.data.arcade import ArcadeDataset
+from vasomim.data.samples import FrameDataset, subset
+from vasomim.engine.calibration import HIGH_THRESHOLDS, THRESHOLDS, dice_of_cuts
+from vasomim.engine.runs import git_commit
+from vasomim.inference.predictor import Predictor
+from vasomim.metrics import cldice
+from vasomim.ops.hysteresis import Cut
+from vasomim.types import FloatImage
+
+SIZES = (448, 512, 576, 640)
+
+
+def held_out(run: Path, data: Path) -> FrameDataset:
+    """Frames of ARCADE's train part that the run did not learn from."""
+    labels = set(json.loads((run / "run.json").read_text())["facts"]["labels"])
+    frames = ArcadeDataset(data / "arcade/syntax/train")
+    return subset(frames, [k for k, record in enumerate(frames.records) if record.id not in labels])
+
+
+def best(maps: list[FloatImage], masks: list[Any], highs: int) -> dict[str, float]:
+    """Best mean Dice over thresholds and the first `highs` high thresholds; clDice there."""
+    pairs = list(zip(maps, masks, strict=True))
+    scores = np.mean([dice_of_cuts(found, mask)[:, :highs] for found, mask in pairs], axis=0)
+    row, column = np.unravel_index(scores.argmax(), scores.shape)
+    cut = Cut(float(THRESHOLDS[row]), HIGH_THRESHOLDS[column])
+    centre = np.mean([cldice(cut(found), mask) for found, mask in pairs])
+    return {
+        "threshold": cut.threshold,
+        "high_threshold": cut.high_threshold,
+        "dice": round(float(scores.max()), 4),
+        "cldice": round(float(centre), 4),
+    }
+
+
+def main() -> None:
+    """Rows for every size, with and without mirrored frames and a high threshold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("VASOMIM_DATA", "data")))
+    arguments = parser.parse_args()
+    frames = held_out(arguments.run, arguments.data)
+    samples = [frames[index] for index in range(len(frames))]
+    rows = []
+    for size in SIZES:
+        for flip in (False, True):
+            predictor = Predictor.from_pretrained(arguments.weights, "cpu", "fp32", flip=flip)
+            predictor.size = size
+            maps = [predictor.probabilities([sample.image])[0] for sample in samples]
+            masks = [sample.mask for sample in samples]
+            for highs in (1, len(HIGH_THRESHOLDS)):
+                rows.append({"size": size, "flip": flip, "hysteresis": highs > 1, **best(maps, masks, highs)})
+                print(*rows[-1].values(), flush=True)
+    command = f"python benchmarks/test_time.py {arguments.weights} RUN"
+    result = {"command": command, "git": git_commit(), "frames": len(samples), "rows": rows}
+    Path("results/test_time.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
