@@ -1,6 +1,6 @@
 """What can be had of trained weights without training: mirrored frames, other sizes, a high threshold.
 
-    python benchmarks/test_time.py default RUN --data "$VASOMIM_DATA"   # -> results/test_time.json
+    python benchmarks/test_time.py NAME=RUN --data "$VASOMIM_DATA"   # under NAME in results/test_time.json
 
 On the frames of ARCADE's train part that the run held out. Every row has its own best thresholds there, so that
 none is at a disadvantage.
@@ -9,8 +9,10 @@ none is at a disadvantage.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,9 @@ from vasomim.engine.runs import git_commit
 from vasomim.inference.predictor import Predictor
 from vasomim.metrics import cldice
 from vasomim.ops.hysteresis import Cut
-from vasomim.types import FloatImage
+from vasomim.types import FloatImage, Sample
 
+OUT = Path("results/test_time.json")
 SIZES = (448, 512, 576, 640)
 
 
@@ -50,28 +53,31 @@ def best(maps: list[FloatImage], masks: list[Any], highs: int) -> dict[str, floa
     }
 
 
+def rows(run: str, samples: list[Sample]) -> Iterator[dict[str, Any]]:
+    """For every size, with and without mirrored frames and a high threshold."""
+    masks = [sample.mask for sample in samples]
+    for size, flip in itertools.product(SIZES, (False, True)):
+        predictor = Predictor.from_pretrained(run, "cpu", "fp32", flip=flip)
+        predictor.size = size
+        maps = [predictor.probabilities([sample.image])[0] for sample in samples]
+        for highs in (1, len(HIGH_THRESHOLDS)):
+            row = {"size": size, "flip": flip, "hysteresis": highs > 1, **best(maps, masks, highs)}
+            print(*row.values(), flush=True)
+            yield row
+
+
 def main() -> None:
-    """Rows for every size, with and without mirrored frames and a high threshold."""
+    """Add the rows of the run that is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("weights")
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", help="NAME=RUN, a finished run of vasomim finetune")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("VASOMIM_DATA", "data")))
     arguments = parser.parse_args()
-    frames = held_out(arguments.run, arguments.data)
+    name, _, run = arguments.run.partition("=")
+    frames = held_out(Path(run), arguments.data)
     samples = [frames[index] for index in range(len(frames))]
-    rows = []
-    for size in SIZES:
-        for flip in (False, True):
-            predictor = Predictor.from_pretrained(arguments.weights, "cpu", "fp32", flip=flip)
-            predictor.size = size
-            maps = [predictor.probabilities([sample.image])[0] for sample in samples]
-            masks = [sample.mask for sample in samples]
-            for highs in (1, len(HIGH_THRESHOLDS)):
-                rows.append({"size": size, "flip": flip, "hysteresis": highs > 1, **best(maps, masks, highs)})
-                print(*rows[-1].values(), flush=True)
-    command = f"python benchmarks/test_time.py {arguments.weights} RUN"
-    result = {"command": command, "git": git_commit(), "frames": len(samples), "rows": rows}
-    Path("results/test_time.json").write_text(json.dumps(result, indent=1) + "\n")
+    held = json.loads(OUT.read_text()) if OUT.is_file() else {}
+    held[name] = {"git": git_commit(), "frames": len(samples), "rows": list(rows(run, samples))}
+    OUT.write_text(json.dumps(held, indent=1) + "\n")
 
 
 if __name__ == "__main__":
