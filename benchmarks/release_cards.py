@@ -50,10 +50,11 @@ CARDS: Final[dict[str, Words]] = {
         "whole frames. One CPU core. Used with the mirror image of a frame and two thresholds (docs/prediction.md); "
         "`--no-flip` takes half the time. Stored in 16 bit.",
         "measured": _MEASURED,
-        "limits": "- Side branches are no part of `main`; thin ones at the ends of vessels come and go, and a vessel that is faint over "
+        "limits": "- Pieces that are nowhere surer than 0.9 are left out of masks, of which a faint vessel that is cut off from its tree may be one; the probabilities keep them.\n"
+        "- Side branches are no part of `main`; thin ones at the ends of vessels come and go, and a vessel that is faint over "
         "a stretch is broken there.\n"
         "- `full-tree` also paints catheters, guide wires and pacing leads, as the extraction that it learned from does, and "
-        "specks along ribs and the edge of the diaphragm; `main` mostly leaves them out.\n"
+        "at times ribs and the edge of the diaphragm; `main` mostly leaves them out.\n"
         "- At the border of a round field of view both may paint a blob on the black outside.\n"
         "- Trained on frames in which contrast agent fills the vessels: frames before it arrives give short stray pieces. "
         "Frames are stretched to a square, so a strongly oblong one is seen distorted.\n"
