@@ -69,10 +69,13 @@ def darkness(monkeypatch: pytest.MonkeyPatch) -> Darkness:
     """Stands in for the weights of any path."""
     model = Darkness()
 
-    def load(path: str, *settings: Any, threshold: float | None, backend: str, output: str | None) -> Predictor:
+    def load(
+        path: str, *settings: Any, threshold: float | None, flip: bool | None, backend: str, output: str | None
+    ) -> Predictor:
         assert (backend, output) == ("auto", None)
         batch_size = settings[-1]
-        facts = {"inference": {"mode": "resize", "size": 48}, "threshold": 0.5 if threshold is None else threshold}
+        inference = {"mode": "resize", "size": 48, "flip": bool(flip)}
+        facts = {"inference": inference, "threshold": 0.5 if threshold is None else threshold}
         return Predictor(model, facts, "cpu", "fp32", batch_size, name=Path(path).name)
 
     monkeypatch.setattr(Predictor, "from_pretrained", staticmethod(load))
@@ -182,6 +185,8 @@ def test_evaluate__another_threshold_is_another_evaluation(labelled: Path, tmp_p
     run(labelled, weights="run", out=tmp_path / "out", threshold=0.5)
     with pytest.raises(MisuseError, match="other threshold"):
         run(labelled, weights="run", out=tmp_path / "out", threshold=0.3)
+    with pytest.raises(MisuseError, match="other inference"):
+        run(labelled, weights="run", out=tmp_path / "out", flip=True)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "masks"])

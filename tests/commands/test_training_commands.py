@@ -180,7 +180,7 @@ def test_finetune__tile_mode_trains_at_native_pixel_size(frames: Path, tmp_path:
         frames, tmp_path / "run", inference="tile", img_size=32, optim=dataclasses.replace(FEW, steps=1)
     )
     assert finetune.run(config) == 0
-    assert load_pretrained(tmp_path / "run")[1]["inference"] == {"mode": "tile", "size": 32}
+    assert load_pretrained(tmp_path / "run")[1]["inference"] == {"mode": "tile", "size": 32, "flip": False}
 
 
 def test_pretrain__takes_a_decoder_of_another_size(frames: Path, guide: Path, tmp_path: Path) -> None:

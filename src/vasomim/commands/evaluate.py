@@ -170,7 +170,7 @@ def check_out(out: Path | None, protocol: Mapping[str, Any]) -> None:
         there = json_text.loads((out / "evaluation.json").read_text(encoding="utf-8"))["protocol"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return  # an evaluation that was cut off before its last file
-    same = ("weights", "predictions", "inputs", "size", "rasteriser", "inference", "threshold", "high_threshold")
+    same = ("weights", "predictions", "inputs", "size", "rasteriser", "threshold", "high_threshold", "inference")
     changed = [name for name in same if there.get(name) != protocol.get(name)]
     if changed:
         raise MisuseError(f"{out} holds another evaluation (other {', '.join(changed)}); choose another --out")
