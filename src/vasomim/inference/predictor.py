@@ -122,24 +122,10 @@ class Predictor:
                 f"no weights at {name_or_path}; give {', '.join(SHIPPED)}, a run folder of `vasomim finetune` (or "
                 "`segmentor`), its export folder, or the .safetensors file in it"
             )
+        model, config = _open_segmenter(path, backend, device, precision)
         asked = output or (shipped.output if shipped else None)
-        chosen, entry = choose_backend(path, backend, device)
-        model: nn.Module | Backend
-        if chosen == "torch":
-            model, config = _load_weights(entry)
-        else:
-            model, config = open_runtime(chosen, entry, device, precision)
-        kind = config.get("kind", "segmentation")
-        if kind not in _KINDS:
-            raise CheckpointError(
-                f"{path} holds weights of kind {kind!r}, which segment nothing yet; fine-tune them first: "
-                f"vasomim finetune DATA --init {path}"
-            )
-        asked_for = {"mode": mode, "flip": flip}
-        changed = {key: value for key, value in asked_for.items() if value is not None}
-        inference = {**config.get("inference", {}), **changed}
         name = str(name_or_path) if shipped else _weights_name(path)
-        config = {**config, "inference": inference}
+        config = {**config, "inference": {**config.get("inference", {}), **_given(mode=mode, flip=flip)}}
         predictor = cls(model, config, device, precision, batch_size, name, asked)
         predictor.threshold = predictor.threshold if threshold is None else threshold
         _check(predictor)
@@ -271,6 +257,36 @@ def _torch_backend(model: nn.Module, device: str, precision: str, channel: int) 
     from vasomim.inference.torch_backend import TorchBackend
 
     return TorchBackend(model, device, precision, channel)
+
+
+def _open_segmenter(
+    path: Path, backend: BackendName, device: str, precision: str
+) -> tuple[nn.Module | Backend, dict[str, Any]]:
+    """The network, in torch or where its runtime computes it, and its config.
+
+    Raises:
+        MisuseError: it is not made for that backend, device or precision.
+        MissingExtraError: the backend is not installed.
+        CheckpointError: corrupt weights, or weights of something that does not segment.
+    """
+    chosen, entry = choose_backend(path, backend, device)
+    model: nn.Module | Backend
+    if chosen == "torch":
+        model, config = _load_weights(entry)
+    else:
+        model, config = open_runtime(chosen, entry, device, precision)
+    kind = config.get("kind", "segmentation")
+    if kind not in _KINDS:
+        raise CheckpointError(
+            f"{path} holds weights of kind {kind!r}, which segment nothing yet; fine-tune them first: "
+            f"vasomim finetune DATA --init {path}"
+        )
+    return model, config
+
+
+def _given(**settings: object) -> dict[str, object]:
+    """Those that are not None."""
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
