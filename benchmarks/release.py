@@ -25,10 +25,10 @@ import cv2
 import numpy as np
 import torch
 from release_cards import ATTRIBUTION, CARDS
+from test_time import held_out
 from torch import nn
 
 from vasomim._version import __version__
-from vasomim.data.arcade import ArcadeDataset
 from vasomim.engine.calibration import THRESHOLDS, calibrate, choose_cut, dice_of_cuts
 from vasomim.inference.outputs import Output
 from vasomim.inference.predictor import Predictor
@@ -41,22 +41,23 @@ RESULTS = Path("results/weights")
 CALIBRATION_SEEDS = range(900, 940)
 BAND = 9
 """Pixels."""
-EVALUATIONS = {
+EVALUATIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "default": {
-        "ARCADE val, native": ("arcade/syntax/val", "default", None),
-        "ARCADE val, 224 px": ("arcade/syntax/val", "default", 224),
-        "XCAD train": ("xcad/train", "full-tree", None),
-        "DCA1 train": ("dca1/train", "full-tree", None),
+        "ARCADE val, native": ("arcade/syntax/val", "default"),
+        "ARCADE val, native, not mirrored": ("arcade/syntax/val", "default", "--no-flip"),
+        "ARCADE val, 224 px": ("arcade/syntax/val", "default", "--size", "224"),
+        "XCAD train": ("xcad/train", "full-tree"),
+        "DCA1 train": ("dca1/train", "full-tree"),
     },
     "fast": {
-        "ARCADE val, native": ("arcade/syntax/val", "fast", None),
-        "ARCADE val, 224 px": ("arcade/syntax/val", "fast", 224),
-        "XCAD train": ("xcad/train", "fast", None),
-        "DCA1 train": ("dca1/train", "fast", None),
+        "ARCADE val, native": ("arcade/syntax/val", "fast"),
+        "ARCADE val, 224 px": ("arcade/syntax/val", "fast", "--size", "224"),
+        "XCAD train": ("xcad/train", "fast"),
+        "DCA1 train": ("dca1/train", "fast"),
     },
     "encoder": {},
 }
-"""Data, weights and --size of each row; XCAD and DCA1 are all of what is public here, and were never trained on."""
+"""Data, weights and flags of each row; XCAD and DCA1 are all of what is public here, and were never trained on."""
 
 
 def tree_output(run: Path, model: nn.Module, data: Path, inference: dict[str, Any]) -> dict[str, Any]:
@@ -87,9 +88,9 @@ def drawn(predict: Predictor) -> Iterator[tuple[FloatImage, BoolImage]]:
 
 def near_outlines(run: Path, predict: Predictor, data: Path) -> Iterator[tuple[FloatImage, BoolImage]]:
     """Probability, 0 away from the outlined vessels, and label of the frames that the run held out."""
-    labels = set(json.loads((run / "run.json").read_text())["facts"]["labels"])
-    frames = ArcadeDataset(data / "arcade/syntax/train")
-    for sample in (frames[k] for k, record in enumerate(frames.records) if record.id not in labels):
+    frames = held_out(run, data)
+    for sample in (frames[index] for index in range(len(frames))):
+        assert sample.mask is not None
         near = cv2.dilate(sample.mask.view(np.uint8), np.ones(2 * (2 * BAND + 1,), np.uint8)) > 0
         yield np.where(near, predict.probabilities([sample.image])[0], np.float32(0)), sample.mask
 
@@ -111,9 +112,9 @@ def pack(run: Path, name: str, data: Path) -> None:
     print(f"{FOLDER / name}: {(FOLDER / name / 'model.safetensors').stat().st_size / 2**20:.1f} MiB")
 
 
-def evaluate(data: Path, where: str, weights: str, size: int | None) -> dict[str, Any]:
+def evaluate(data: Path, where: str, weights: str, *flags: str) -> dict[str, Any]:
     """The card of one evaluation, by the command that anyone can repeat."""
-    command = ["evaluate", str(data / where), "--weights", weights, "--json", *(["--size", str(size)] if size else [])]
+    command = ["evaluate", str(data / where), "--weights", weights, "--json", *flags]
     done = subprocess.run([sys.executable, "-m", "vasomim", *command], check=True, capture_output=True, text=True)
     card: dict[str, Any] = json.loads(done.stdout)
     card["command"] = " ".join(["vasomim", *command])
@@ -144,8 +145,8 @@ def speed(name: str, frames: int = 20) -> dict[str, float]:
 def measure(data: Path, name: str) -> None:
     """Every evaluation and the speed, into results/weights/NAME.json."""
     rows = {}
-    for title, (where, weights, size) in EVALUATIONS[name].items():
-        rows[title] = evaluate(data, where, weights, size)
+    for title, (where, weights, *flags) in EVALUATIONS[name].items():
+        rows[title] = evaluate(data, where, weights, *flags)
         found = rows[title]["metrics"]
         print(
             title, *(f"{key} {found[key]['mean']:.4f}" for key in ("dice", "cldice", "precision", "recall")), flush=True

@@ -10,7 +10,7 @@ import pytest
 
 from vasomim.cli.flags import parse
 from vasomim.cli.verbs import VERBS
-from vasomim.config import FinetuneConfig, InfoConfig, PredictConfig, PretrainConfig, load_config
+from vasomim.config import EvaluateConfig, FinetuneConfig, InfoConfig, PredictConfig, PretrainConfig, load_config
 from vasomim.errors import ConfigError
 
 
@@ -90,6 +90,12 @@ def test_parse__inputs_may_follow_flags() -> None:
 def test_parse__switches_pairs_and_none() -> None:
     config = settings(PredictConfig, "a", "--no-overlays", "--probability", "--threshold", "none")
     assert (config.overlays, config.probability, config.threshold) == (False, True, None)
+
+
+@pytest.mark.parametrize(("given", "flip"), [([], None), (["--flip"], True), (["--no-flip"], False)])
+def test_parse__a_switch_that_may_be_left_to_the_weights(given: list[str], flip: bool | None) -> None:
+    assert settings(PredictConfig, "a", *given).flip is flip
+    assert settings(EvaluateConfig, "a", *given).flip is flip
 
 
 def test_parse__several_values() -> None:

@@ -96,6 +96,16 @@ def test_evaluate__plain_tuples_and_masks() -> None:
     assert hard.protocol["threshold"] is None
 
 
+def test_evaluate__high_threshold_leaves_pieces_out() -> None:
+    target = np.zeros((20, 40), bool)
+    target[10, 5:30] = True
+    probability = np.where(target, np.float32(0.9), np.float32(0))
+    probability[2, 2:9] = 0.6
+    every, sure = (evaluate([("a", probability, target)], 0.5, high_threshold=high) for high in (0.0, 0.8))
+    assert every.mean("precision") < 1 == sure.mean("precision")
+    assert sure.protocol["high_threshold"] == 0.8
+
+
 def test_evaluate__patients_are_resampled_whole() -> None:
     frames = [Case(f"{k}", *maps(k), patient=f"p{k // 3}") for k in range(9)]
     card = evaluate(frames, resamples=300)

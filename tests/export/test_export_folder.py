@@ -15,7 +15,9 @@ import pytest
 
 from vasomim.errors import CheckpointError, MisuseError, VasomimError
 from vasomim.inference.backends import open_runtime, sha256
+from vasomim.inference.outputs import Output
 from vasomim.inference.torch_backend import TorchBackend
+from vasomim.metrics import dice
 
 onnx = pytest.importorskip("onnx", reason="needs vasomim[export]")
 pytest.importorskip("onnxscript", reason="needs vasomim[export]")
@@ -106,11 +108,30 @@ def test_compare__measures_differences(network: TorchBackend, make_frames: Frame
             return ""
 
     frames = [make_frames(1, seed=k) for k in range(3)]
-    same, other = compare(network, network, frames, 0.5), compare(Brighter(), network, frames, 0.5)
+    same, other = (compare(each, network, frames, Output()) for each in (network, Brighter()))
     assert (same.frames, same.largest_difference, same.mean_difference, same.mask_dice) == (3, 0, 0, 1)
     assert other.largest_difference == pytest.approx(0.25)
     assert 0 < other.mean_difference <= 0.25
     assert other.mask_dice < 1
+
+
+def test_compare__masks_are_those_of_the_output(network: TorchBackend, make_frames: Frames) -> None:
+    frames = [make_frames(1)]
+    bare = network.probabilities(frames[0])[0]
+
+    class Darker:
+        name, device, precision = "torch", "cpu", "fp32"
+
+        def probabilities(self, images: np.ndarray) -> np.ndarray:
+            return network.probabilities(images) * np.float32(0.9)
+
+        def fingerprint(self) -> str:
+            return ""
+
+    output = Output(threshold=0.3, scale=0.7, shift=-0.2, high_threshold=0.45)
+    masks = [output.cut(output.calibrated(np.asarray(p, np.float32))) for p in (bare * np.float32(0.9), bare)]
+    assert 0 < dice(*masks) < 1
+    assert compare(Darker(), network, frames, output).mask_dice == pytest.approx(dice(*masks))
 
 
 def test_load_segmenter__refuses_what_does_not_segment(tmp_path: Path) -> None:

@@ -186,6 +186,7 @@ def test_probability_at__is_the_network_itself() -> None:
         (config(size=0), "size"),
         (config(threshold=0.0), "threshold"),
         (config(threshold=1.5), "threshold"),
+        (config(outputs=[{"name": "main", "high_threshold": 1.5}]), "high_threshold"),
         ({"inference": {"mode": "tile", "size": 32, "overlap": 1.0}}, "overlap"),
     ],
 )
@@ -228,8 +229,8 @@ def test_from_pretrained__real_network_does_not_depend_on_the_batch(tmp_path: Pa
 
 
 def test_from_pretrained__overrides(tmp_path: Path) -> None:
-    loaded = Predictor.from_pretrained(export(tmp_path), device="cpu", threshold=0.3, mode="tile")
-    assert (loaded.threshold, loaded.mode, loaded.size) == (0.3, "tile", 32)
+    loaded = Predictor.from_pretrained(export(tmp_path), device="cpu", threshold=0.3, mode="tile", flip=True)
+    assert (loaded.threshold, loaded.mode, loaded.size, loaded.flip) == (0.3, "tile", 32, True)
 
 
 def test_from_pretrained__a_segmentor_segments(tmp_path: Path) -> None:

@@ -54,6 +54,16 @@ def test_smooth__takes_away_what_one_frame_alone_shows() -> None:
     assert twice[3] < found[3]
 
 
+def test_smooth__cuts_masks_by_both_thresholds() -> None:
+    probability = constant(0)
+    probability[5, 5:15], probability[15, 5:15] = 0.95, 0.7
+    frames = [frame(k, probability) for k in range(3)]
+    for each in frames:
+        each.prediction.meta["high_threshold"] = 0.9
+    for item in smooth(frames, 1):
+        np.testing.assert_array_equal(item.prediction.mask, probability > 0.9)
+
+
 def test_smooth__reads_the_same_backwards() -> None:
     values = [np.random.default_rng(k).random(SHAPE).astype(np.float32) for k in range(6)]
     forth = [item.prediction.probability for item in smooth((frame(k, v) for k, v in enumerate(values)), 2)]

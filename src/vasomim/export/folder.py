@@ -18,7 +18,7 @@ from vasomim.errors import CheckpointError, MisuseError, VasomimError
 from vasomim.export.graph import to_onnx
 from vasomim.export.quantize import observe, quantization_points, quantize
 from vasomim.inference.backends import ENTRIES, Backend, Images, open_runtime, sha256
-from vasomim.inference.outputs import choose_output
+from vasomim.inference.outputs import Output, choose_output
 from vasomim.inference.torch_backend import TorchBackend
 from vasomim.metrics import dice
 from vasomim.models.weights import load_pretrained
@@ -74,7 +74,7 @@ def write_export(
 
     Args:
         network: from `load_segmenter`.
-        config: its config; threshold and mode of inference travel on.
+        config: its config; thresholds and mode of inference travel on.
         card: its model card.
         out: folder, new or empty.
         runtime: what it is made for.
@@ -100,7 +100,7 @@ def write_export(
         _describe(stage, config, facts, card)
         exported, _ = open_runtime(runtime, stage / ENTRIES[runtime], "cpu", "fp32")
         cut = frames[0][:, :, : -(frames[0].shape[2] // 4), : -(frames[0].shape[3] // 3)]  # sizes must be free
-        agreement = compare(exported, network, [*frames, cut], choose_output(config).threshold)
+        agreement = compare(exported, network, [*frames, cut], choose_output(config))
         if not facts["int8"] and agreement.largest_difference > LARGEST_DIFFERENCE:
             raise VasomimError(
                 f"the exported network differs from torch by up to {agreement.largest_difference:.2g} in probability, "
@@ -126,15 +126,15 @@ def _write_network(stage: Path, network: TorchBackend, runtime: RuntimeFormat, c
     openvino.save_model(model, str(stage / ENTRIES["openvino"]), compress_to_fp16=False)
 
 
-def compare(exported: Backend, network: Backend, frames: Sequence[Images], threshold: float) -> Agreement:
-    """Agreement of two networks on frames, each (1, 1, H, W)."""
+def compare(exported: Backend, network: Backend, frames: Sequence[Images], output: Output) -> Agreement:
+    """Agreement of two networks on frames, each (1, 1, H, W), in probability and in the masks made of it."""
     largest, means, overlaps = 0.0, [], []
     for frame in frames:
         one, other = exported.probabilities(frame)[0], network.probabilities(frame)[0]
         difference = np.abs(one - other)
         largest = max(largest, float(difference.max()))
         means.append(float(difference.mean()))
-        overlaps.append(dice(one >= threshold, other >= threshold))
+        overlaps.append(dice(*(output.cut(output.calibrated(found)) for found in (one, other))))
     return Agreement(len(frames), largest, float(np.mean(means)), float(np.mean(overlaps)))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vasomim.errors import CheckpointError, MisuseError
+from vasomim.ops.hysteresis import Cut
 from vasomim.types import FloatImage
 
 _EXTREME = 1e-7
@@ -34,6 +35,11 @@ class Output:
         known = dataclasses.asdict(self)
         del known["channel"]  # its place in the list
         return known
+
+    @property
+    def cut(self) -> Cut:
+        """From calibrated probability to mask."""
+        return Cut(self.threshold, self.high_threshold)
 
     def calibrated(self, probability: FloatImage) -> FloatImage:
         """Probability by the sigmoid of the bare logit -> calibrated probability, the same shape."""

@@ -302,6 +302,8 @@ def _check(predictor: Predictor) -> None:
         raise MisuseError(f"inference size must be at least 1, got {predictor.size}")
     if not 0 < predictor.threshold < 1:
         raise MisuseError(f"threshold must lie strictly between 0 and 1, got {predictor.threshold}")
+    if not 0 <= predictor.high_threshold <= 1:
+        raise MisuseError(f"high_threshold must lie in [0, 1], got {predictor.high_threshold}")
     if not 0 <= predictor.overlap < 1:
         raise MisuseError(f"overlap must lie in [0, 1), got {predictor.overlap}")
     if predictor.batch_size < 1:

@@ -32,7 +32,7 @@ class Shipped:
 SHIPPED: Final[dict[str, Shipped]] = {
     "default": Shipped("default", "main vessels, as ARCADE outlines them"),
     "full-tree": Shipped("default", "every vessel that is seen, side branches included", "full-tree"),
-    "fast": Shipped("fast", "main vessels, twice as fast and less accurate"),
+    "fast": Shipped("fast", "main vessels, several times as fast and less accurate"),
     "encoder": Shipped("encoder", "a pre-trained ViT-Ti, to start fine-tuning from"),
 }
 
