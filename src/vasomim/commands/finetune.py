@@ -92,7 +92,7 @@ def open_data(config: FinetuneConfig, fabric: Fabric, folder: RunFolder) -> Labe
     if config.val:
         pool, val = labelled, open_labelled(config.val, rasteriser=config.rasteriser)
     else:
-        kept, held = split_holdout(labelled, config.holdout, config.run.seed)
+        kept, held = split_holdout(labelled, config.holdout)
         pool, val = subset(labelled, kept), subset(labelled, held)
     chosen = subset(pool, label_subset(pool, config.labels, config.run.seed))
     if not len(chosen):

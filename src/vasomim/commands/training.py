@@ -99,7 +99,7 @@ def open_unlabelled(config: SegmentorConfig | PretrainConfig, fabric: Fabric, ru
     """Read frames without their labels, extract what anatomy is missing, hold some frames out."""
     dataset = frames_with_vessels(config, fabric, run)
     run.note(data=fingerprint(dataset))
-    train, held = split_holdout(dataset, config.holdout, config.run.seed)
+    train, held = split_holdout(dataset, config.holdout)
     if not train:
         raise MisuseError(
             f"all {len(dataset)} frames are held out; give more frames or a holdout below {config.holdout}"
