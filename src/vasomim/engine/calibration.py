@@ -71,9 +71,9 @@ def dice_of_cuts(probability: FloatImage, target: BoolImage) -> Counts:
 
 def _dice_of_highs(probability: FloatImage, target: BoolImage, threshold: float) -> Counts:
     above = Cut(threshold)(probability)
-    labels, peaks = pieces(probability, above)
-    stays = np.stack([kept(peaks, high) for high in HIGH_THRESHOLDS])
-    size, right = (stays @ np.bincount(labels[chosen], minlength=len(peaks)) for chosen in (above, above & target))
+    labels, peaks, sizes = pieces(probability, above)
+    stays = np.stack([kept(peaks, sizes, high) for high in HIGH_THRESHOLDS])
+    size, right = stays @ sizes, stays @ np.bincount(labels[above & target], minlength=len(sizes))
     total = size + np.count_nonzero(target)
     return np.where(total > 0, 2 * right / np.maximum(total, 1), 1.0)
 
