@@ -1,6 +1,6 @@
 #!/bin/sh
 # The weights that come with the package, from public frames to src/vasomim/weights: sh benchmarks/make_weights.sh RUNS
-# About six hours of one CPU core; every command goes on where it was stopped. Measured numbers: docs/weights.md.
+# About eight hours of one CPU core; every command goes on where it was stopped. Measured numbers: docs/weights.md.
 set -eu
 runs=${1:?"give a folder for the runs"}
 data=${VASOMIM_DATA:?"set VASOMIM_DATA to the folder of public angiograms, see docs/datasets.md"}
@@ -19,8 +19,11 @@ vasomim pretrain "$runs/keep.txt" --vessels "$runs/segmentor/vessels" --segmento
 vasomim finetune "$labelled" --init "$runs/encoder" --tree.unlabelled "$runs/unlabelled.txt" \
     --tree.drawn "$runs/synthetic" --out "$runs/first" --config finetune_default
 vasomim finetune "$labelled" --init "$runs/first" --tree.unlabelled "$runs/unlabelled.txt" \
-    --tree.drawn "$runs/synthetic" --out "$runs/default" --tree.share 0.3 --config finetune_default_second
-vasomim finetune "$labelled" --out "$runs/fast" --config finetune_fast
+    --tree.drawn "$runs/synthetic" --out "$runs/second" --tree.share 0.3 --config finetune_default_second
+vasomim finetune "$labelled" --init "$runs/second" --tree.unlabelled "$runs/unlabelled.txt" \
+    --tree.drawn "$runs/synthetic" --out "$runs/default" --tree.share 0.3 --config finetune_default_third
+vasomim finetune "$labelled" --out "$runs/fast_first" --config finetune_fast
+vasomim finetune "$labelled" --init "$runs/fast_first" --out "$runs/fast" --config finetune_fast_second
 
 for name in encoder default fast; do
     python benchmarks/release.py pack "$runs/$name" "$name"

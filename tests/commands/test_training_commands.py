@@ -91,6 +91,17 @@ def test_segmentor__leaves_what_a_run_leaves(guide: Path) -> None:
     assert "val/dice" in json.loads((guide / "metrics.jsonl").read_text().splitlines()[-1])
 
 
+def test_finetune__every_seed_holds_out_the_same_frames(frames: Path, tmp_path: Path) -> None:
+    """A run that goes on from another's weights, with another seed, must not be judged by what that one learned from."""
+    learned = []
+    for seed in (0, 1, 2):
+        config = finetuning(frames, tmp_path / str(seed), run=dataclasses.replace(RUN, seed=seed))
+        assert finetune.run(dataclasses.replace(config, optim=dataclasses.replace(FEW, steps=1))) == 0
+        learned.append(set(json.loads((config.out / "run.json").read_text())["facts"]["labels"]))
+    assert learned[0] == learned[1] == learned[2]
+    assert len(learned[0]) == 9
+
+
 def test_pretrain__whole_then_finetune(frames: Path, guide: Path, tmp_path: Path) -> None:
     before = read_state_dict(guide)
     config = pretraining(frames, guide, tmp_path / "pretrain")

@@ -14,7 +14,7 @@ Peaks = npt.NDArray[np.float32]
 Sizes = npt.NDArray[np.int64]
 
 LARGE = 0.2
-"""A piece of this share of the largest one's pixels is no speck: it stays, so that a tree in poor contrast stays whole."""
+"""A piece with this share of the largest one's pixels is no speck: a tree in poor contrast stays whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class Cut:
 
 
 def pieces(probability: FloatImage, above: BoolImage) -> tuple[npt.NDArray[np.int32], Peaks, Sizes]:
-    """Label of every pixel, (H, W), 0 outside of `above`; of every piece, (pieces + 1,), highest probability and pixels.
+    """Label of every pixel, (H, W), 0 outside of `above`; highest probability and pixels of every piece, (pieces + 1,).
 
-    Entry 0, which stands for what lies outside, is 0 in both.
+    Entry 0 stands for what lies outside, and is 0 in both.
     """
     count, found = cv2.connectedComponents(above.view(np.uint8), connectivity=8)
     labels: npt.NDArray[np.int32] = np.asarray(found, np.int32)
@@ -50,7 +50,7 @@ def pieces(probability: FloatImage, above: BoolImage) -> tuple[npt.NDArray[np.in
 
 
 def kept(peaks: Peaks, sizes: Sizes, high: float, large: float = LARGE) -> BoolImage:
-    """Which pieces stay, (pieces + 1,): those that reach `high`, and those of a share `large`; never what lies outside of all."""
+    """Which pieces stay, (pieces + 1,): those that reach `high`, those of a share `large`; entry 0 never does."""
     stays = (peaks >= np.float32(high)) | (sizes >= large * sizes.max())
     stays[0] = False
     return np.asarray(stays)
