@@ -92,7 +92,7 @@ def test_segmentor__leaves_what_a_run_leaves(guide: Path) -> None:
 
 
 def test_finetune__every_seed_holds_out_the_same_frames(frames: Path, tmp_path: Path) -> None:
-    """A run that goes on from another's weights, with another seed, must not be judged by what that one learned from."""
+    """A run that goes on from another's weights must not be judged by what that one learned from."""
     learned = []
     for seed in (0, 1, 2):
         config = finetuning(frames, tmp_path / str(seed), run=dataclasses.replace(RUN, seed=seed))
