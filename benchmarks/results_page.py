@@ -168,9 +168,10 @@ The budgets are those of two CPU cores, a tiny fraction of the published ones (8
 frames): they show that the chain works on real frames and what so little training yields, not what the method
 can do. Of the learning rate, 1e-3 and 3e-3 were tried from scratch on frames of train set aside (0.612 and 0.621
 Dice after 100 steps, `results/experiments.json`); the recipe takes 2e-3. With all labels VasoMIM is ahead of plain MAE,
-and MAE of scratch, on one seed each. With a tenth of the labels VasoMIM v1 is ahead of plain MAE, by 0.007 on two seeds,
-and no start is ahead of scratch after these 400 steps, which is a negative result; a convolutional U-Net of half
-nnU-Net's channels, from scratch and at 1.3 times the price of a step, is level in Dice there and has the highest clDice.
+and MAE of scratch, on one seed each. With a tenth of the labels VasoMIM v1 is ahead of plain MAE, by 0.007 on two
+seeds, and no start is ahead of scratch after these 400 steps, which is a negative result; a convolutional U-Net of
+half nnU-Net's channels, from scratch and at 1.3 times the price of a step, is level in Dice there and has the highest
+clDice.
 
 Means over seeds and frames. Brackets: 95 % crossed bootstrap, which draws frames and, where there are several, seeds
 anew; with two seeds their part is known only roughly.
