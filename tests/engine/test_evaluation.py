@@ -100,7 +100,7 @@ def test_evaluate__high_threshold_leaves_pieces_out() -> None:
     target = np.zeros((20, 40), bool)
     target[10, 5:30] = True
     probability = np.where(target, np.float32(0.9), np.float32(0))
-    probability[2, 2:9] = 0.6
+    probability[2, 2:5] = 0.6
     every, sure = (evaluate([("a", probability, target)], 0.5, high_threshold=high) for high in (0.0, 0.8))
     assert every.mean("precision") < 1 == sure.mean("precision")
     assert sure.protocol["high_threshold"] == 0.8

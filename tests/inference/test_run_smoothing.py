@@ -56,7 +56,7 @@ def test_smooth__takes_away_what_one_frame_alone_shows() -> None:
 
 def test_smooth__cuts_masks_by_both_thresholds() -> None:
     probability = constant(0)
-    probability[5, 5:15], probability[15, 5:15] = 0.95, 0.7
+    probability[5, 5:15], probability[15, 5] = 0.95, 0.7
     frames = [frame(k, probability) for k in range(3)]
     for each in frames:
         each.prediction.meta["high_threshold"] = 0.9
