@@ -47,7 +47,7 @@ CARDS: Final[dict[str, Words]] = {
         "weights were fitted with 100 labelled frames of XCAD and DCA1, too; no network has seen those.",
         "recipe": "`benchmarks/make_weights.sh`: `finetune_default`, 1,300 steps of 16 crops of 416 px, AdamW 2e-3, layer "
         "decay 0.85, from the weights called `encoder`; then `finetune_default_second`, 1,150 steps at 1e-3 on crops nearer to "
-        "whole frames, and `finetune_default_third`, 1,700 steps at 1e-3 with stronger changes of grey values. One CPU core. Used with the mirror image of a frame and two thresholds (docs/prediction.md); "
+        "whole frames, and `finetune_default_third`, 1,700 steps at 1e-3 with stronger changes of grey values; the stages before it had seed 0. One CPU core. Used with the mirror image of a frame and two thresholds (docs/prediction.md); "
         "`--no-flip` takes half the time. Stored in 16 bit.",
         "measured": _MEASURED,
         "limits": "- Pieces that are nowhere surer than 0.9 and small beside the largest are left out of masks, of which a faint vessel that is cut off from its tree may be one; the probabilities keep them.\n"
@@ -70,7 +70,7 @@ CARDS: Final[dict[str, Words]] = {
         "use": "`vasomim predict FRAMES --weights fast`; frames as for `default`.",
         "data": "Outlines of 95 % of ARCADE's `syntax/train`; the rest set scale, shift and threshold.",
         "recipe": "`benchmarks/make_weights.sh`: `finetune_fast`, 800 steps of 16 crops of 416 px, AdamW 4e-3, then `finetune_fast_second`, 2,000 at 2e-3 with stronger "
-        "changes of grey values, on one CPU core. Stored in 16 bit.",
+        "changes of grey values, the first of them with seed 0, on one CPU core. Stored in 16 bit.",
         "measured": _MEASURED,
         "limits": "As `default`; it sees less context, so that catheters and ribs are taken for vessels more often. Less accurate than "
         "`default` everywhere.",
