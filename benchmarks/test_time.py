@@ -12,7 +12,7 @@ import argparse
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,19 +66,19 @@ def rows(run: str, samples: list[Sample]) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def main() -> None:
-    """Add the rows of the run that is named."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_rows(about: str | None, rows: Callable[[str, list[Sample]], Iterable[dict[str, Any]]], out: Path) -> None:
+    """Ask for NAME=RUN and keep, under NAME in `out`, what `rows` finds on the frames that the run held out."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="NAME=RUN, a finished run of vasomim finetune")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("VASOMIM_DATA", "data")))
     arguments = parser.parse_args()
     name, _, run = arguments.run.partition("=")
     frames = held_out(Path(run), arguments.data)
     samples = [frames[index] for index in range(len(frames))]
-    held = json.loads(OUT.read_text()) if OUT.is_file() else {}
+    held = json.loads(out.read_text()) if out.is_file() else {}
     held[name] = {"git": git_commit(), "frames": len(samples), "rows": list(rows(run, samples))}
-    OUT.write_text(json.dumps(held, indent=1) + "\n")
+    out.write_text(json.dumps(held, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    add_rows(__doc__, rows, OUT)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from vasomim.commands import finetune, prepare, pretrain, segmentor
+from vasomim.commands.training import open_run, open_unlabelled
 from vasomim.config import (
     CropConfig,
     FinetuneConfig,
@@ -100,6 +101,16 @@ def test_finetune__every_seed_holds_out_the_same_frames(frames: Path, tmp_path: 
         learned.append(set(json.loads((config.out / "run.json").read_text())["facts"]["labels"]))
     assert learned[0] == learned[1] == learned[2]
     assert len(learned[0]) == 9
+
+
+def test_pretrain__every_seed_holds_out_the_same_frames(frames: Path, guide: Path, tmp_path: Path) -> None:
+    held = []
+    for seed in (0, 1, 2):
+        config = pretraining(frames, guide, tmp_path / str(seed), run=dataclasses.replace(RUN, seed=seed))
+        with open_run(config, "pretrain") as (fabric, folder):
+            held.append([record.id for record in open_unlabelled(config, fabric, folder).held.records])
+    assert held[0] == held[1] == held[2]
+    assert len(held[0]) == 3
 
 
 def test_pretrain__whole_then_finetune(frames: Path, guide: Path, tmp_path: Path) -> None:

@@ -167,7 +167,10 @@ def predictor(model: nn.Module, config: FinetuneConfig, main: Output = Output())
 
 
 def fit(model: nn.Module, config: FinetuneConfig, held: FrameDataset) -> Output:
-    """Calibration and thresholds of the main vessels, on at most 200 frames that were not trained on."""
+    """Calibration and thresholds of the main vessels, on at most 200 frames that were not trained on.
+
+    The frames go through the network twice, since maps of 200 large frames may not fit into memory.
+    """
     bare = Output(**asdict(calibrate(pairs(predictor(model, config), held))))
     cut = choose_cut(pairs(predictor(model, config, bare), held))
     return replace(bare, **asdict(cut))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
-from vasomim.ops.hysteresis import Cut, kept, pieces
+from vasomim.ops.hysteresis import Cut, Peaks, Sizes, kept, pieces
 from vasomim.types import BoolImage, FloatImage
 
 Counts = npt.NDArray[np.float64]
 Frames = Iterable[tuple[FloatImage, BoolImage]]
 """Probability (H, W) in [0, 1] and label (H, W) of each."""
+Rule = Callable[[Peaks, Sizes], BoolImage]
+"""Which pieces stay, see `ops.hysteresis.kept`."""
 
 LIMIT = 16.0
 """Largest logit told apart: probabilities nearer to 0 or 1 than 1e-7 count as that."""
@@ -66,13 +69,18 @@ def choose_cut(frames: Frames) -> Cut:
 
 def dice_of_cuts(probability: FloatImage, target: BoolImage) -> Counts:
     """Dice of a frame, (THRESHOLDS, HIGH_THRESHOLDS); 1 where both masks are empty."""
-    return np.stack([_dice_of_highs(probability, target, float(threshold)) for threshold in THRESHOLDS])
+    return dice_of_rules(probability, target, [partial(kept, high=high) for high in HIGH_THRESHOLDS])
 
 
-def _dice_of_highs(probability: FloatImage, target: BoolImage, threshold: float) -> Counts:
+def dice_of_rules(probability: FloatImage, target: BoolImage, rules: Sequence[Rule]) -> Counts:
+    """Dice of a frame, (THRESHOLDS, rules); 1 where both masks are empty."""
+    return np.stack([_dice_at(probability, target, float(threshold), rules) for threshold in THRESHOLDS])
+
+
+def _dice_at(probability: FloatImage, target: BoolImage, threshold: float, rules: Sequence[Rule]) -> Counts:
     above = Cut(threshold)(probability)
     labels, peaks, sizes = pieces(probability, above)
-    stays = np.stack([kept(peaks, sizes, high) for high in HIGH_THRESHOLDS])
+    stays = np.stack([rule(peaks, sizes) for rule in rules])
     size, right = stays @ sizes, stays @ np.bincount(labels[above & target], minlength=len(sizes))
     total = size + np.count_nonzero(target)
     return np.where(total > 0, 2 * right / np.maximum(total, 1), 1.0)
