@@ -25,9 +25,11 @@ DEFAULT_SIGMAS = (1.0, 2.0, 3.0, 4.0)
 def _centred(image: npt.NDArray[Any], black_ridges: bool) -> FloatImage:
     """Float image around zero with dark ridges: a constant becomes exactly 0, so that filters answer exactly 0."""
     check_image(image)
-    values = image.astype(np.float64)
-    centre = values.min() * 0.5 + values.max() * 0.5
-    return np.ascontiguousarray((values - centre) if black_ridges else (centre - values), np.float32)
+    centre = float(image.min()) * 0.5 + float(image.max()) * 0.5
+    centred = np.empty(image.shape, np.float32)
+    # In double precision block by block, as ufuncs do, without a copy of the frame in doubles.
+    pair = (image, centre) if black_ridges else (centre, image)
+    return np.subtract(*pair, out=centred, dtype=np.float64, casting="same_kind")
 
 
 def _checked(sigmas: Sequence[float]) -> tuple[float, ...]:
