@@ -9,8 +9,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # Training reads crops from raw packs; what travelled is compressed. Frames that are unpacked already stay.
 unpack() {
-    for part in frames train val; do
-        [[ -d "$runs/data/$part" ]] || $vasomim prepare "$packs/$part" $([[ $part == frames ]] || echo --labels) --out "$runs/data/$part"
+    local pack part
+    for pack in "$packs"/*; do
+        part=$(basename "$pack")
+        [[ -d "$runs/data/$part" ]] || $vasomim prepare "$pack" $([[ $part == frames ]] || echo --labels) --out "$runs/data/$part"
     done
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Job 4, speed: OUT=DIR benchmarks/gpu/speed.sh        no packs: frames are synthetic
+# Speed: OUT=DIR benchmarks/gpu/speed.sh        no packs: frames are synthetic
 # Extraction of a folder on the GPU against the CPU, and the pre-training step of ViT-B for three batch sizes.
 set -euo pipefail
 out=${OUT:?folder whose content comes back}

@@ -21,6 +21,7 @@ TINY = [
     *("--finetune-steps", "2", "--finetune-batch", "4", "--segmentor-steps", "2", "--size", "64"),
     *("--device", "cpu", "--num-workers", "0"),
 ]
+SHORT = ("--optim.steps", "2", "--batch-size", "2", "--img-size", "64", "--frame-size", "64", "--num-workers", "0")
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in JOBS.glob("*.sh")))
@@ -47,6 +48,7 @@ def test_jobs__run_on_a_cpu_from_packs_to_a_table(tmp_path: Path) -> None:
             write_png(tmp_path / "data" / part / "images" / f"{index:02d}.png", made.image)
             write_png(tmp_path / "data" / part / "masks" / f"{index:02d}.png", made.mask.astype(np.uint8) * 255)
     places = {"OUT": tmp_path / "out", "RUNS": tmp_path / "runs", "SIZE": 64, "VASOMIM": f"{sys.executable} -m vasomim"}
+    places["DEVICE"] = "cpu"
     environment = {**os.environ, **{name: str(value) for name, value in places.items()}}
 
     def job(script: str, *arguments: str) -> str:
@@ -58,4 +60,9 @@ def test_jobs__run_on_a_cpu_from_packs_to_a_table(tmp_path: Path) -> None:
     assert "| plain MAE - from scratch | 100 % |" in shown
     shown = job("ablations.sh", str(tmp_path / "packs"), "--methods", "mae", "beta_1.0", *TINY)
     assert "| beta_E 1.0 - plain MAE | 100 % |" in shown
+    shown = job("controls.sh", str(tmp_path / "packs"), *SHORT)
+    assert [line for line in shown.splitlines() if line.endswith((", native", ", 224"))] == [
+        f"{arm}, {size}" for arm in ("encoder", "scratch", "unet") for size in ("native", "224")
+    ]
+    assert shown.count("against ") == 4
     assert {cell.method for cell in read_rows(tmp_path / "out" / "rows")} == {"scratch", "mae", "beta_1.0"}
