@@ -4,7 +4,7 @@
 
 Frames: packing, checking and reading frames of 64 px, taken from results/packed_memory.json (`benchmarks/packed.py
 memory`). Tokens: a ViT-Ti/16 on frames of growing size, forward and backward. Batch: a pre-training step of ViT-Ti.
-Model: a pre-training step of one frame, ViT-Ti to ViT-B. Times are medians of processor time in one thread; memory is
+Model: a pre-training step of one frame, ViT-Ti to ViT-L. Times are medians of processor time in one thread; memory is
 what the forward pass keeps for the backward pass, weights left out. A slope is the exponent of a power law: of all
 points, and of the last two.
 """
@@ -34,7 +34,7 @@ from vasomim.viz.charts import line_chart
 
 SIDES = (112, 160, 224, 320, 448, 640)
 BATCHES = (1, 2, 4, 8, 16, 32)
-MODELS = ("mae_vit_tiny_patch16", "mae_vit_small_patch16", "mae_vit_base_patch16")
+MODELS = tuple(f"mae_vit_{size}_patch16" for size in ("tiny", "small", "base", "large"))
 Row = dict[str, float]
 
 
@@ -119,7 +119,7 @@ TITLES = {
     "frames": ("frames", "Packing frames of 64 px", "frames"),
     "tokens": ("tokens", "ViT-Ti/16, one frame, forward and backward", "tokens"),
     "batch": ("frames", "Pre-training step, ViT-Ti/16", "frames a step"),
-    "model": ("million_weights", "Pre-training step of one frame, ViT-Ti to ViT-B", "million trained weights"),
+    "model": ("million_weights", "Pre-training step of one frame, ViT-Ti to ViT-L", "million trained weights"),
 }
 
 

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from vasomim.inference.backends import Images
-from vasomim.ops.resize import resize_area
+from vasomim.inference.whole import as_fitted
 from vasomim.ops.windows import pad_to_window, window_grid
 from vasomim.synth.angiogram import generate
 from vasomim.types import FloatImage
 
 
 def as_seen(frame: FloatImage, inference: Mapping[str, Any]) -> Images:
-    """A frame (H, W) as the network sees it at prediction: (1, 1, S, S), resized, or the window in the middle."""
+    """A frame (H, W) as the network sees it at prediction, whole or the window in the middle: (1, 1, h, w)."""
     size = int(inference.get("size", 224))
     if inference.get("mode", "resize") == "resize":
-        return np.ascontiguousarray(resize_area(frame, size)[None, None])
+        return np.ascontiguousarray(as_fitted(frame, size)[None, None])
     padded = pad_to_window(frame, size)[0]
     height, width = padded.shape
     corners = window_grid(height, width, size, float(inference.get("overlap", 0.25)))

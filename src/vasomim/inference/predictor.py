@@ -18,9 +18,9 @@ from vasomim.inference.backends import Backend, BackendName, Images, Maps, choos
 from vasomim.inference.doubts import doubt_about
 from vasomim.inference.outputs import choose_output
 from vasomim.inference.sliding import Windows, slide
+from vasomim.inference.whole import fit
 from vasomim.models.shipped import SHIPPED, shipped_weights
 from vasomim.ops.hysteresis import Cut
-from vasomim.ops.resize import resize_area
 from vasomim.types import FloatImage, Prediction
 
 if TYPE_CHECKING:
@@ -38,8 +38,9 @@ _CONSTANT = "all pixels are equal: no vessel can be seen in this frame"
 class Predictor:
     """A segmentation network and how it is used.
 
-    In mode `resize` a frame is stretched to the size S the network was trained on and the probability is brought back
-    to the frame's size; in mode `tile` windows of S pixels slide over the frame at its native pixel size.
+    In mode `resize` a frame is brought to as many pixels as the network was trained on, S x S, in its own aspect ratio
+    and without empty borders, and the probability back to the frame's size; in mode `tile` windows of S pixels slide
+    over the frame at its native pixel size.
     """
 
     def __init__(
@@ -174,11 +175,7 @@ class Predictor:
             maps = slide(images, self._predict_windows, self.size, self.overlap, self.batch_size)
             # A mean of ones may round to a little more.
             return [self.output.calibrated(np.clip(value, 0, 1)) for value in maps]
-        maps = []
-        for start in range(0, len(images), self.batch_size):
-            batch = images[start : start + self.batch_size]
-            small = self._predict_windows(np.stack([resize_area(image, self.size) for image in batch]))
-            maps += [_resize_back(value, image.shape) for value, image in zip(small, batch, strict=True)]
+        maps = fit(images, self._predict_windows, self.size, self.batch_size)
         return [self.output.calibrated(value) for value in maps]
 
     @overload
@@ -325,14 +322,3 @@ def _as_frame(frame: Frame) -> FloatImage:
         exact = frame.astype(np.float32) if frame.dtype.kind == "f" else frame
         frame = cv2.cvtColor(np.ascontiguousarray(exact[..., :3]), cv2.COLOR_RGB2GRAY)
     return to_unit(frame)
-
-
-def _resize_back(probability: FloatImage, shape: tuple[int, ...]) -> FloatImage:
-    """From S x S to the frame's (H, W): linear, or averaged over areas where the frame is the smaller one."""
-    if probability.shape == shape:
-        return probability
-    shrinks = max(shape) < min(probability.shape)
-    resized = cv2.resize(
-        probability, (shape[1], shape[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
-    return np.asarray(resized, dtype=np.float32)

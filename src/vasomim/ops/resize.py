@@ -12,8 +12,8 @@ from scipy import sparse
 from vasomim.types import BoolImage, FloatImage
 
 
-def resize_area(image: FloatImage, size: int) -> FloatImage:
-    """Resize to a square: float32 (H, W) -> float32 (size, size), the aspect ratio given up as in the paper.
+def resize_area(image: FloatImage, size: int | tuple[int, int]) -> FloatImage:
+    """Resize float32 (H, W) to a height and width, or to a square, the aspect ratio given up as in the paper.
 
     Pixels are averaged over the area they cover when the frame shrinks; where it grows on either side, linear
     interpolation, as area averaging would only repeat pixels.
@@ -21,13 +21,14 @@ def resize_area(image: FloatImage, size: int) -> FloatImage:
     Raises:
         ValueError: `size` is below 1 or the image is not two-dimensional.
     """
-    if size < 1:
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1:
         raise ValueError(f"size must be at least 1, got {size}")
     if image.ndim != 2:
         raise ValueError(f"resize_area needs one (H, W) image, got shape {image.shape}")
-    grows = size > min(image.shape)
+    grows = height > image.shape[0] or width > image.shape[1]
     interpolation = cv2.INTER_LINEAR if grows else cv2.INTER_AREA
-    resized = cv2.resize(np.ascontiguousarray(image, dtype=np.float32), (size, size), interpolation=interpolation)
+    resized = cv2.resize(np.ascontiguousarray(image, dtype=np.float32), (width, height), interpolation=interpolation)
     return np.asarray(resized, dtype=np.float32)
 
 

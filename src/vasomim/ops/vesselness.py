@@ -28,8 +28,9 @@ def _centred(image: npt.NDArray[Any], black_ridges: bool) -> FloatImage:
     centre = float(image.min()) * 0.5 + float(image.max()) * 0.5
     centred = np.empty(image.shape, np.float32)
     # In double precision block by block, as ufuncs do, without a copy of the frame in doubles.
-    pair = (image, centre) if black_ridges else (centre, image)
-    return np.subtract(*pair, out=centred, dtype=np.float64, casting="same_kind")
+    first, second = (image, centre) if black_ridges else (centre, image)
+    np.subtract(first, second, out=centred, dtype=np.float64, casting="same_kind")
+    return centred
 
 
 def _checked(sigmas: Sequence[float]) -> tuple[float, ...]:
