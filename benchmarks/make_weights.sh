@@ -1,6 +1,6 @@
 #!/bin/sh
 # The weights that come with the package, from public frames to src/vasomim/weights: sh benchmarks/make_weights.sh RUNS
-# About eight hours of one CPU core; every command goes on where it was stopped. Measured numbers: docs/weights.md.
+# About ten hours of one CPU core; every command goes on where it was stopped. Measured numbers: docs/weights.md.
 set -eu
 runs=${1:?"give a folder for the runs"}
 data=${VASOMIM_DATA:?"set VASOMIM_DATA to the folder of public angiograms, see docs/datasets.md"}
@@ -16,14 +16,22 @@ vasomim segmentor "$runs/keep.txt" --out "$runs/segmentor" --config segmentor_la
 vasomim pretrain "$runs/keep.txt" --vessels "$runs/segmentor/vessels" --segmentor "$runs/segmentor" \
     --out "$runs/encoder" --config pretrain_laptop
 [ -d "$runs/synthetic" ] || vasomim synthesize --out "$runs/synthetic" --num-frames 400 --seed 17
-vasomim finetune "$labelled" --init "$runs/encoder" --tree.unlabelled "$runs/unlabelled.txt" \
-    --tree.drawn "$runs/synthetic" --out "$runs/first" --config finetune_default
-vasomim finetune "$labelled" --init "$runs/first" --tree.unlabelled "$runs/unlabelled.txt" \
-    --tree.drawn "$runs/synthetic" --out "$runs/second" --tree.share 0.3 --config finetune_default_second
-vasomim finetune "$labelled" --init "$runs/second" --tree.unlabelled "$runs/unlabelled.txt" \
-    --tree.drawn "$runs/synthetic" --out "$runs/default" --tree.share 0.3 --config finetune_default_third
+
+# default FROM TO [flags]: one stage of the weights called `default`, going on from FROM.
+default() {
+    from=$1 to=$2
+    shift 2
+    vasomim finetune "$labelled" --init "$runs/$from" --out "$runs/$to" --tree.unlabelled "$runs/unlabelled.txt" \
+        --tree.drawn "$runs/synthetic" "$@"
+}
+next="--config finetune_default_next --tree.share 0.3"
+default encoder first --config finetune_default
+default first second $next --steps 1150 --crop.scale 0.6 1.0 --crop.intensity 0.5 --seed 0
+default second third $next --steps 1700 --crop.intensity 0.8 --seed 1
+default third default $next
+
 vasomim finetune "$labelled" --out "$runs/fast_first" --config finetune_fast
-vasomim finetune "$labelled" --init "$runs/fast_first" --out "$runs/fast" --config finetune_fast_second
+vasomim finetune "$labelled" --init "$runs/fast_first" --out "$runs/fast" --config finetune_fast_next
 
 for name in encoder default fast; do
     python benchmarks/release.py pack "$runs/$name" "$name"
