@@ -39,15 +39,15 @@ CARDS: Final[dict[str, Words]] = {
         "Two outputs: `main`, the main vessels as ARCADE outlines them, and `full-tree`, every vessel that is seen.",
         "use": "`vasomim predict FRAMES` (main vessels), `vasomim predict FRAMES --weights full-tree`; "
         '`vasomim.Predictor.from_pretrained("default")`. Frames of any size, 8 or 16 bit, vessels dark; they are '
-        "stretched to 512 px.",
+        "seen at 512 x 512 pixels or as many in their own aspect ratio, without empty borders.",
         "data": "Outlines of 95 % of ARCADE's `syntax/train` teach the main vessels; the rest set scale, shift and "
         "threshold. The tree is learned from these outlines together with extracted vessels, from extracted vessels of "
         "2,704 frames without labels (copies removed), and from 400 synthetic frames. The extraction is version 5, fitted "
         "to ARCADE and synthetic frames alone. The encoder's pre-training was guided by version 4, whose eight filter "
         "weights were fitted with 100 labelled frames of XCAD and DCA1, too; no network has seen those.",
         "recipe": "`benchmarks/make_weights.sh`: `finetune_default`, 1,300 steps of 16 crops of 416 px, AdamW 2e-3, layer "
-        "decay 0.85, from the weights called `encoder`; then `finetune_default_second`, 1,150 steps at 1e-3 on crops nearer to "
-        "whole frames, and `finetune_default_third`, 1,700 steps at 1e-3 with stronger changes of grey values; the stages before it had seed 0. One CPU core. Used with the mirror image of a frame and two thresholds (docs/prediction.md); "
+        "decay 0.85, from the weights called `encoder`; then three times `finetune_default_next` at 1e-3, of 1,150, 1,700 and "
+        "1,800 steps, with ever stronger changes of grey values and seeds 0, 1 and 2. One CPU core. Used with the mirror image of a frame and two thresholds (docs/prediction.md); "
         "`--no-flip` takes half the time. Stored in 16 bit.",
         "measured": _MEASURED,
         "limits": "- Pieces that are nowhere surer than 0.9 and small beside the largest are left out of masks, of which a faint vessel that is cut off from its tree may be one; the probabilities keep them.\n"
@@ -56,8 +56,8 @@ CARDS: Final[dict[str, Words]] = {
         "- `full-tree` also paints catheters, guide wires and pacing leads, as the extraction that it learned from does, and "
         "at times ribs and the edge of the diaphragm; `main` mostly leaves them out.\n"
         "- At the border of a round field of view both may paint a blob on the black outside.\n"
-        "- Trained on frames in which contrast agent fills the vessels: frames before it arrives give short stray pieces. "
-        "Frames are stretched to a square, so a strongly oblong one is seen distorted.\n"
+        "- Trained on frames in which contrast agent fills the vessels: frames before it arrives give short stray pieces.\n"
+        "- Writing that is burned into a frame may be painted where it crosses vessels or looks like them.\n"
         "- Coronary arteries alone. Bypass grafts, other organs and subtraction images were not in the training. Two "
         "annotators of one ARCADE frame agree to 0.88 Dice; nothing above that should be believed.\n"
         "- Not compared at this length of training: the same network from scratch, and a convolutional U-Net. At 400 steps and "
@@ -69,8 +69,8 @@ CARDS: Final[dict[str, Words]] = {
         "253,417 parameters, from scratch.",
         "use": "`vasomim predict FRAMES --weights fast`; frames as for `default`.",
         "data": "Outlines of 95 % of ARCADE's `syntax/train`; the rest set scale, shift and threshold.",
-        "recipe": "`benchmarks/make_weights.sh`: `finetune_fast`, 800 steps of 16 crops of 416 px, AdamW 4e-3, then `finetune_fast_second`, 2,000 at 2e-3 with stronger "
-        "changes of grey values, the first of them with seed 0, on one CPU core. Stored in 16 bit.",
+        "recipe": "`benchmarks/make_weights.sh`: `finetune_fast`, 800 steps of 16 crops of 416 px, AdamW 4e-3, then `finetune_fast_next`, 2,000 at 2e-3 with stronger "
+        "changes of grey values, the first with seed 0, on one CPU core. Stored in 16 bit.",
         "measured": _MEASURED,
         "limits": "As `default`; it sees less context, so that catheters and ribs are taken for vessels more often. Less accurate than "
         "`default` everywhere.",

@@ -130,6 +130,14 @@ def test_joint_crop__intensity_touches_the_frame_alone() -> None:
     assert not torch.equal(plain["image"], varied["image"])
 
 
+def test_joint_crop__writing_touches_the_frame_alone_and_moves_nothing() -> None:
+    plain, written = (JointCrop(128, writing=probability)(painted(), rng(2)) for probability in (0.0, 1.0))
+    assert torch.equal(plain["mask"], written["mask"])
+    assert torch.equal(plain["vessels"], written["vessels"])
+    changed = (plain["image"] != written["image"]).float().mean()
+    assert 0 < changed < 0.3
+
+
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_joint_crop__constant_frame(value: float) -> None:
     flat = Sample(RECORD, np.full((50, 60), value, np.float32))

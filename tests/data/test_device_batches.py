@@ -69,6 +69,13 @@ def test_device_batches__worker_count_and_start_change_nothing(pack: PackDataset
     check_close(list(batches(pack, resident=resident)(2)), whole[2:], 0)
 
 
+@pytest.mark.parametrize("resident", [True, False])
+def test_device_batches__writing_is_that_of_the_crop(pack: PackDataset, resident: bool) -> None:
+    crop = JointCrop(16, rotation=20, writing=0.6)
+    expected = list(make_loader(SampleStream(pack, crop, 5, 26), 8))
+    check_close(list(batches(pack, crop, resident=resident)(0)), expected, 2e-4)
+
+
 def test_device_batches__a_sample_is_the_same_in_every_batch(pack: PackDataset) -> None:
     crop = JointCrop(16, rotation=20, intensity=0.5)
     found = []

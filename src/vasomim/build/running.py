@@ -51,6 +51,7 @@ def build_crop(config: CropConfig, size: int, *, native: bool = False) -> JointC
         vessel_aware=config.vessel_aware,
         rotation=config.rotation,
         intensity=config.intensity,
+        writing=config.writing,
         native=native,
     )
 

@@ -84,6 +84,8 @@ class CropConfig:
     """Largest rotation in degrees."""
     intensity: float = 0.0
     """Strength of random gamma, contrast, brightness, blur and noise; 0 is off, 1 strong."""
+    writing: float = 0.0
+    """Probability of random text and rulers burned into a crop, as exported frames hold them."""
 
     def __post_init__(self) -> None:
         check(
@@ -93,6 +95,7 @@ class CropConfig:
             share("horizontal_flip", self.horizontal_flip),
             share("vertical_flip", self.vertical_flip),
             share("intensity", self.intensity),
+            share("writing", self.writing),
         )
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from vasomim.data.intensity import Shading, draw_shading, shade
 from vasomim.data.poses import Pose, Window, fineness, native_window, resized_window, richest
 from vasomim.data.samples import AnySample, Picture, check_alike
+from vasomim.data.writing import Ink, burn_in, draw_ink
 from vasomim.ops.resize import average_area, pick_nearest, resize_area, resize_mask
 from vasomim.types import BoolImage, FloatImage
 
@@ -58,6 +59,8 @@ class JointCrop:
     """Largest rotation in degrees; uniform, either way."""
     intensity: float = 0.0
     """Strength of `vasomim.data.intensity`."""
+    writing: float = 0.0
+    """Probability of writing on the crop, see `vasomim.data.writing`."""
     native: bool = False
     """Crop S x S pixels of the frame instead of a share of it; the extent of `scale` then only jitters the zoom
     about 1. Smaller frames are continued by reflection."""
@@ -70,8 +73,8 @@ class JointCrop:
 
     def __call__(self, sample: AnySample, rng: np.random.Generator) -> dict[str, Tensor]:
         """Draw a crop: `image` (1, S, S) float32 in [0, 1]; `vessels`, `mask` (S, S) float32 0/1 where known."""
-        pose, shading = self.draw(sample, rng)
-        image = shade(_lay_image(sample.image, pose, self.size), shading, rng)
+        pose, shading, ink = self.draw(sample, rng)
+        image = burn_in(shade(_lay_image(sample.image, pose, self.size), shading, rng), ink)
         vessels = None if sample.vessels is None else _lay_nearest(sample.vessels, pose, self.size)
         mask = None if sample.mask is None else _lay_mask(sample.mask, pose, self.size)
         return _tensors(image, vessels, mask)
@@ -88,22 +91,25 @@ class JointCrop:
         batch: dict[str, Tensor] = {}
         for row, pairs in _chunks(drawn):
             samples = [sample for sample, _ in pairs]
-            poses = [self.draw(sample, rng) for sample, rng in pairs]
+            crops = [self.draw(sample, rng) for sample, rng in pairs]
             if not batch:
                 batch = {name: torch.empty(number, self.size, self.size) for name in _parts(samples[0])}
             for sample in samples:
                 check_alike(batch, _parts(sample))
             places = {name: room.numpy()[row:] for name, room in batch.items()}
-            for k, (sample, (pose, shading)) in enumerate(zip(samples, poses, strict=True)):
-                places["image"][k] = shade(_lay_image(sample.image, pose, self.size), shading, pairs[k][1])
+            for k, ((sample, rng), (pose, shading, ink)) in enumerate(zip(pairs, crops, strict=True)):
+                places["image"][k] = burn_in(shade(_lay_image(sample.image, pose, self.size), shading, rng), ink)
             for name, lay in (("vessels", _lay_nearest), ("mask", _lay_mask)):
-                for k, (sample, (pose, _)) in enumerate(zip(samples, poses, strict=True)):
+                for k, (sample, (pose, _, _)) in enumerate(zip(samples, crops, strict=True)):
                     if name in places:
                         places[name][k] = lay(getattr(sample, name), pose, self.size)
         return {**batch, "image": batch["image"].unsqueeze(1)}
 
-    def draw(self, sample: AnySample, rng: np.random.Generator) -> tuple[Pose, Shading]:
-        """Where the crop lies and how its grey values change; of the pixels, only vessel-aware crops look at any."""
+    def draw(self, sample: AnySample, rng: np.random.Generator) -> tuple[Pose, Shading, Ink | None]:
+        """Where the crop lies, how its grey values change, and what is written on it.
+
+        Of the pixels, only vessel-aware crops look at any.
+        """
         height, width = sample.image.shape
         windows = [self._draw_window(height, width, rng) for _ in range(self.vessel_aware)]
         flip_x, flip_y, turn = rng.random(3)
@@ -111,7 +117,7 @@ class JointCrop:
         best = windows[0] if guidance is None or len(windows) == 1 else richest(windows, np.asarray(guidance))
         angle = self.rotation * (2 * turn - 1)
         pose = Pose(best, angle, bool(flip_x < self.horizontal_flip), bool(flip_y < self.vertical_flip))
-        return pose, draw_shading(self.intensity, rng)
+        return pose, draw_shading(self.intensity, rng), draw_ink(self.size, self.writing, rng)
 
     def _draw_window(self, height: int, width: int, rng: np.random.Generator) -> Window:
         if self.native:

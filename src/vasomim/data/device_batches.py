@@ -18,6 +18,7 @@ from vasomim.data.batch_crop import FrameBatch, crop_batch, shade_batch
 from vasomim.data.packed import BitPlane, GreyPlane, PackDataset, packed_frames
 from vasomim.data.samples import AnySample, FrameDataset
 from vasomim.data.stream import SampleStream, make_loader
+from vasomim.data.writing import burn_in_batch
 from vasomim.errors import MisuseError
 from vasomim.ops.devices import free_memory
 
@@ -109,6 +110,8 @@ class DeviceBatches:
             frames = self.frames[index]
         batch = crop_batch(frames, drawn["pose"], self.size)
         image = shade_batch(batch["image"], drawn["shading"], self.seed, epoch, index)
+        if "ink" in drawn:
+            image = burn_in_batch(image, drawn["ink"].to(self.device, non_blocking=True))
         return {**batch, "image": image, "index": index, "epoch": epoch}
 
 
@@ -137,9 +140,12 @@ class _Draw:
     with_frame: bool
 
     def __call__(self, sample: AnySample, rng: np.random.Generator) -> dict[str, Tensor]:
-        pose, shading = self.crop.draw(sample, rng)
+        pose, shading, ink = self.crop.draw(sample, rng)
         numbers = {"pose": pose.numbers(), "shading": shading.numbers()}
         drawn = {name: torch.tensor(row, dtype=torch.float64) for name, row in numbers.items()}
+        if self.crop.writing:
+            blank = torch.zeros(self.crop.size, self.crop.size, dtype=torch.uint8)
+            drawn["ink"] = blank if ink is None else torch.from_numpy(ink)
         return {**drawn, **_raw(sample)} if self.with_frame else drawn
 
 
