@@ -24,7 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from release_cards import ATTRIBUTION, CARDS
+from release_cards import CARDS, attribution
 from test_time import held_out
 from torch import nn
 
@@ -212,7 +212,7 @@ def card(name: str) -> None:
         "",
         text["use"],
     ]
-    lines += ["", "## Data, licences, attribution", "", text["data"], "", ATTRIBUTION]
+    lines += ["", "## Data, licences, attribution", "", text["data"], "", attribution(name)]
     lines += ["", "## Recipe", "", text["recipe"]]
     run = config["run"]
     lines += ["", f"Seed {run['seed']}; torch {run['versions']['torch']}, vasomim {run['versions']['vasomim']}."]

@@ -33,9 +33,9 @@ ROWS, IMAGES = Path("results/main_table"), Path("docs/images")
 CPU_LIST = ("scratch", "unet_half", "mae", "pseudo_labels", "vasomim_v1", "vasomim")
 HEAD = """# Results
 
-Written by `python benchmarks/results_page.py` from the files in `results/`; each file holds the command, the
-commit, the versions and the hardware of its numbers. Means are of per-image values, fractions from 0 to 1;
-brackets are 95 % bootstrap intervals over frames.
+Written by `python benchmarks/results_page.py` from the files in `results/`. Each holds its command; rows of methods and of
+weights also the commit and the hardware. Means are of per-image values, fractions from 0 to 1; brackets are 95 %
+bootstrap intervals over frames.
 """
 
 
@@ -156,12 +156,14 @@ def page() -> str:
 PRETRAINING = """ViT-Ti/16, decoder 128 x 2, 224 px, 2,400 steps of 16 (recipes `*_laptop`) on
 ARCADE syntax/train, ARCADE stenosis/train and Danilov, 3,951 frames without labels and without any validation
 part; one CPU core a run, shared with other work. Re-encoded copies of frames (247 in stenosis/train) were not
-removed. Held-out frames under uniform masks, at the last step. Random weights give a probe of about 0.18.
+removed. Held-out frames under uniform masks, at the last step. Frames
+a second tell what else the machine did; what a step costs stands in docs/methods.md.
 
 """
 MAIN_TEXT = """`vasomim benchmark methods` (docs/methods.md): 400 steps of 16 crops in every cell (recipe
 `finetune_laptop`, ViT-Ti U-Net; `unet_half_laptop` for the U-Net), labels of ARCADE syntax/train (union of the 25
-classes, rasteriser `arcade-official`), scored on syntax/val (200 frames). Nothing was chosen by val. VasoMIM's guide
+classes, rasteriser `arcade-official`), scored on syntax/val (200 frames). Nothing was chosen by val. Rows were
+scored before empty borders were left out at prediction. VasoMIM's guide
 (extraction version 4) was fitted, in eight weights, on 225 labelled frames, 125 of them of syntax/train: it has
 indirectly seen their labels.
 The budgets are those of two CPU cores, a tiny fraction of the published ones (800 epochs of 171,478
@@ -195,7 +197,8 @@ README_EXTRACTION = """Vessels extracted without labels at run time, against exp
 `default` were fitted to 125 labelled training frames of ARCADE and to synthetic frames; the frames scored are others.
 
 """
-README_WEIGHTS = """The weights of the package on frames they never saw (`results/weights/`, docs/weights.md):
+README_WEIGHTS = """The weights of the package on frames they never saw (`results/weights/`, docs/weights.md); of
+XCAD and DCA1 the parts that are called train, which had no part in training here:
 
 """
 WEIGHTS = """`python benchmarks/release.py measure NAME`. `full-tree` is the second output of `default`. No frame of

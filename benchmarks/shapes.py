@@ -1,10 +1,11 @@
-"""Frames of other shapes, and with empty borders: stretched to a square, or fitted as `inference.whole` does.
+"""Frames of other shapes, with empty borders, with writing: stretched to a square, or fitted as `inference.whole` does.
 
     python benchmarks/shapes.py NAME=RUN --data "$VASOMIM_DATA"   # under NAME in results/shapes.json
 
-On the frames of ARCADE's train part that the run held out, all of 512 px square: as they are, cut to oblong ones, and
-put between black bars, as a secondary capture of a monitor puts them. `own borders` are those frames of the whole train
-part, learned from or not, of which a tenth or more is empty border. Mean Dice at the thresholds of the weights.
+On the frames of ARCADE's train part that the run held out, all of 512 px square: as they are, cut to oblong ones,
+put between black bars, as a secondary capture of a monitor puts them, and written on. `own borders` are those frames of
+the whole train part, learned from or not, of which a tenth or more is empty border. Mean Dice at the thresholds of the
+weights.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from test_time import add_rows
 
 from vasomim.data.arcade import ArcadeDataset
+from vasomim.data.writing import burn_in, draw_ink
 from vasomim.inference.predictor import Predictor
 from vasomim.metrics import dice
 from vasomim.ops.borders import content
@@ -81,11 +83,17 @@ def with_borders() -> list[Pair]:
     return [(s.image, s.mask) for s in samples if s.image[content(s.image)].size < 0.9 * s.image.size]
 
 
+def written_on(samples: list[Sample]) -> list[Pair]:
+    """Frames with text near the borders, of other seeds than any training's."""
+    inks = [draw_ink(s.image.shape[0], 1.0, np.random.default_rng([7, k])) for k, s in enumerate(samples)]
+    return [(burn_in(s.image, ink), s.mask) for s, ink in zip(samples, inks, strict=True)]
+
+
 def rows(run: str, samples: list[Sample]) -> Iterator[dict[str, Any]]:
     """Both ways for every shape."""
     predictor = Predictor.from_pretrained(run, "cpu", "fp32", flip=False)
     cases = {name: [(change(s.image), change(s.mask)) for s in samples] for name, change in SHAPES.items()}
-    for name, pairs in {**cases, "own borders": with_borders()}.items():
+    for name, pairs in {**cases, "written on": written_on(samples), "own borders": with_borders()}.items():
         row = {"shape": name, **compared(predictor, pairs)}
         print(*row.values(), flush=True)
         yield row

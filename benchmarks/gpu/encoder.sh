@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The encoder that ships: OUT=DIR benchmarks/gpu/encoder.sh PACKS [flags of `vasomim pretrain`]
+# A larger encoder for the package: OUT=DIR benchmarks/gpu/encoder.sh PACKS [flags of `vasomim pretrain`]
 # VasoMIM v2 and plain MAE, ViT-S, 12,000 steps of 512. Brings back exports, metrics and reports, no optimiser state.
 source "$(dirname "${BASH_SOURCE[0]}")/job.sh"
 unpack >&2
