@@ -33,8 +33,8 @@ ROWS, IMAGES = Path("results/main_table"), Path("docs/images")
 CPU_LIST = ("scratch", "unet_half", "mae", "pseudo_labels", "vasomim_v1", "vasomim")
 HEAD = """# Results
 
-Written by `python benchmarks/results_page.py` from the files in `results/`. Each holds its command; rows of methods and of
-weights also the commit and the hardware. Means are of per-image values, fractions from 0 to 1; brackets are 95 %
+Written by `python benchmarks/results_page.py` from the files in `results/`. Each holds its command; rows of
+methods and of weights also the commit and the hardware. Means are of per-image values, fractions from 0 to 1; brackets are 95 %
 bootstrap intervals over frames.
 """
 
