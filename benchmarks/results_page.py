@@ -34,8 +34,8 @@ CPU_LIST = ("scratch", "unet_half", "mae", "pseudo_labels", "vasomim_v1", "vasom
 HEAD = """# Results
 
 Written by `python benchmarks/results_page.py` from the files in `results/`. Each holds its command; rows of
-methods and of weights also the commit and the hardware. Means are of per-image values, fractions from 0 to 1; brackets are 95 %
-bootstrap intervals over frames.
+methods and of weights also the commit and the hardware. Means are of per-image values, fractions from 0 to 1;
+brackets are 95 % bootstrap intervals over frames.
 """
 
 

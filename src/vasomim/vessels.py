@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from vasomim.ops.components import component_at
 from vasomim.ops.field import field_of_view, shrink
+from vasomim.ops.full_scale import as_share, full_scale
 from vasomim.ops.hessian import check_image, eigenvalues, hessian
 from vasomim.ops.oriented import along_ridges
 from vasomim.ops.vesselness import sato, sato_at
@@ -76,19 +77,14 @@ SETTINGS = AnatomySettings(
 )
 
 
-FULL_SCALES = (1023, 4095, 16383, 65535)
-"""Full scale of 10, 12, 14 and 16 bits."""
-
-
 def _unit(image: npt.NDArray[Any]) -> FloatImage:
     """Any frame as float32 in [0, 1]: 8 bits by 255, wider integers by their bits in use, floats lie there already."""
     check_image(image)
     low, high = float(image.min()), float(image.max())
     if image.dtype == np.uint8:
         return np.asarray(image / np.float32(255), np.float32)
-    if image.dtype.kind in "ui" and low >= 0 and high <= FULL_SCALES[-1]:
-        # Detectors store 10, 12 or 14 bits in 16.
-        return np.asarray(image / next(scale for scale in FULL_SCALES if high <= scale), np.float32)
+    if image.dtype.kind in "ui" and low >= 0 and high <= 65535:
+        return as_share(image, full_scale(image))
     if low < 0 or high > 1:
         raise ValueError(
             f"image of {image.dtype} spans {low:g} to {high:g}; integers must lie in 0-65535 and floats in [0, 1]:"

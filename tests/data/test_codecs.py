@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from vasomim.data.codecs import decode_bits, decode_levels, encode_levels, encode_mask, to_levels, to_unit_range
-from vasomim.data.frames import FULL_SCALES
+from vasomim.ops.full_scale import FULL_SCALES
 
-SCALES = (255, *FULL_SCALES)
+SCALES = FULL_SCALES
 
 
 def frame(kind: type, height: int = 37, width: int = 53) -> np.ndarray:

@@ -64,7 +64,11 @@ def test_read_pixels__palette_is_looked_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("high", "scale"), [(1023, 1023), (1024, 4095), (4095, 4095), (9000, 16383), (16384, 65535), (65535, 65535)]
+    ("high", "scale"),
+    [
+        *((200, 255), (255, 255), (256, 1023), (1023, 1023), (1024, 4095), (4095, 4095)),
+        *((9000, 16383), (16384, 65535), (65535, 65535)),
+    ],
 )
 @pytest.mark.parametrize("suffix", ["png", "tif", "pgm", "npy"])
 def test_read_frame__16_bit_is_scaled_by_its_depth(tmp_path: Path, high: int, scale: int, suffix: str) -> None:
@@ -72,6 +76,16 @@ def test_read_frame__16_bit_is_scaled_by_its_depth(tmp_path: Path, high: int, sc
     path = tmp_path / f"a.{suffix}"
     np.save(path, array) if suffix == "npy" else save(path, array)
     np.testing.assert_array_equal(read_frame(path), array.astype(np.float32) / np.float32(scale))
+
+
+def test_to_unit__a_hot_pixel_is_white_and_darkens_nothing() -> None:
+    array = np.random.default_rng(0).integers(0, 4096, (64, 64)).astype(np.uint16)
+    expected = array / np.float32(4095)
+    array[5, 7] = 65535
+    expected[5, 7] = 1
+    np.testing.assert_array_equal(to_unit(array), expected)
+    array[:1] = 65535  # writing, not a hot pixel: then white is white
+    np.testing.assert_array_equal(to_unit(array), array / np.float32(65535))
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int64, np.float16, np.float64, np.bool_])

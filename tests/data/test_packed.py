@@ -14,7 +14,6 @@ import torch
 from data_tools import grey, save
 
 from vasomim.data.augment import CenterResize, JointCrop
-from vasomim.data.frames import FULL_SCALES
 from vasomim.data.open import open_frames, open_labelled
 from vasomim.data.packed import BitPlane, GreyPlane, PackDataset, PackSettings, packed_frames
 from vasomim.data.packing import pack_frames, verify_pack
@@ -23,6 +22,7 @@ from vasomim.data.splits import content_groups, label_subset, split_holdout
 from vasomim.data.statistics import pixel_statistics
 from vasomim.data.stream import SampleStream, make_loader
 from vasomim.errors import DataError, MisuseError
+from vasomim.ops.full_scale import FULL_SCALES
 
 VESSELS = {"extraction": "reference"}
 SETTINGS = PackSettings(vessels="reference 4")
@@ -233,7 +233,7 @@ def cut(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "damage", "told"),
     [
-        ("part_00001.bin", remove, "part_00001.bin is missing, with 6 frames from"),
+        ("part_00001.bin", remove, "part_00001.bin is missing, with 7 frames from"),
         ("part_00001.bin", cut, "part_00001.bin holds"),
         ("part_00000.json", remove, "cannot read .*part_00000.json"),
         ("part_00000.json", cut, "part_00000.json is damaged: its checksum"),

@@ -20,13 +20,11 @@ from vasomim.data.dicom.parsing import is_dicom
 from vasomim.data.dicom.run import cached_run
 from vasomim.data.picture_size import picture_size
 from vasomim.errors import DataError, MisuseError
+from vasomim.ops.full_scale import as_share, full_scale
 from vasomim.types import BoolImage, FloatImage, Record
 
 FRAME_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".webp", ".npy"})
 """What counts as a frame in a folder, compared in lower case."""
-FULL_SCALES = (1023, 4095, 16383, 65535)
-"""Full scale of 10, 12, 14 and 16 bits, all of which are stored in 16."""
-
 MAX_FILE_BYTES = 1 << 29
 """Largest file of one frame, 512 MiB: more than the largest frame takes in any type."""
 
@@ -39,8 +37,9 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 def read_frame(path: Path | str) -> FloatImage:
     """Read a frame as float32 (H, W) in [0, 1].
 
-    8-bit values are divided by 255. 16-bit values are divided by the smallest of 1023, 4095, 16383 and 65535 that is
-    not below the frame's maximum, as detectors store 10, 12 or 14 bits in 16. Floats must lie in [0, 1] already.
+    8-bit values are divided by 255. 16-bit values are divided by the smallest of 255, 1023, 4095, 16383 and 65535 that
+    at most one pixel in a thousand exceeds, as detectors store 10, 12 or 14 bits in 16 and have hot pixels; those are
+    white. Floats must lie in [0, 1] already.
     Colour becomes luminance (ITU-R 601), a palette is looked up, alpha is dropped. Nothing is stretched or inverted:
     vessels are expected dark. A DICOM file of one frame is read as `vasomim.data.dicom` says.
 
@@ -141,11 +140,9 @@ def to_unit(pixels: npt.NDArray[Any], name: str = "the frame") -> FloatImage:
     pixels = _as_pixels(pixels, name)
     if pixels.dtype == np.uint8:
         return pixels.astype(np.float32) / np.float32(255)
-    high = float(pixels.max())
     if pixels.dtype == np.uint16:
-        scale = next(full for full in FULL_SCALES if high <= full)
-        return pixels.astype(np.float32) / np.float32(scale)
-    low = float(pixels.min())
+        return as_share(pixels, full_scale(pixels))
+    low, high = float(pixels.min()), float(pixels.max())
     if low < -1e-3 or high > 1 + 1e-3:
         raise DataError(
             f"{name} holds floats from {low:.4g} to {high:.4g}; need values in [0, 1]: "

@@ -19,10 +19,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vasomim.data.frames import FULL_SCALES, read_frame, read_pixels, write_png
+from vasomim.data.frames import read_frame, read_pixels, write_png
 from vasomim.data.listing import check_size, list_frames, make_records, no_frame, require_layout, some
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import DataError, MisuseError
+from vasomim.ops.full_scale import FULL_SCALES, full_scale
 from vasomim.types import FloatImage, Record, Sample
 
 IMAGES, LABELS, TABLE = "imagesTr", "labelsTr", "dataset.json"
@@ -241,10 +242,10 @@ def to_integers(image: FloatImage) -> npt.NDArray[Any]:
 
     Other floats are rounded to 16 bits, or to 8 where the frame is so dark that 16 bits would be read as 10 to 14.
     """
-    for scale, kind in ((255, np.uint8), *((full, np.uint16) for full in FULL_SCALES)):
+    for scale in FULL_SCALES:
         values = np.rint(image * np.float32(scale))
         if np.array_equal(values.astype(np.float32) / np.float32(scale), image) and _is_read_as(values, scale):
-            return np.asarray(values.astype(kind))
+            return np.asarray(values.astype(np.uint8 if scale == 255 else np.uint16))
     values = np.rint(image * np.float32(FULL_SCALES[-1]))
     if _is_read_as(values, FULL_SCALES[-1]):
         return np.asarray(values.astype(np.uint16))
@@ -252,8 +253,8 @@ def to_integers(image: FloatImage) -> npt.NDArray[Any]:
 
 
 def _is_read_as(values: npt.NDArray[Any], scale: int) -> bool:
-    """Whether `read_frame` would divide these values by `scale`: 16 bits go by the smallest scale that holds them."""
-    return scale == 255 or next(full for full in FULL_SCALES if values.max() <= full) == scale
+    """Whether `read_frame` would divide these values by `scale`: 16 bits go by the scale that fits them."""
+    return scale == 255 or full_scale(values) == scale
 
 
 def _table(name: str, count: int, file_ending: str, classes: Mapping[int, str] | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import numpy as np
 from vasomim.data.augment import resize_frame, resize_vessels
 from vasomim.data.codecs import Levels, encode_levels, encode_mask, to_levels
 from vasomim.data.files import locked, sync_folder, whole_file, write_whole
-from vasomim.data.frames import FULL_SCALES, frame_hash, is_constant
+from vasomim.data.frames import frame_hash, is_constant
 from vasomim.data.packed import (
     ALIGNMENT,
     HEAD,
@@ -39,13 +39,13 @@ from vasomim.data.pool import map_in_processes
 from vasomim.data.samples import FrameDataset
 from vasomim.data.stream import num_cores
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
+from vasomim.ops.full_scale import FULL_SCALES
 from vasomim.ops.resize import resize_mask
 from vasomim.types import FloatImage, Sample
 from vasomim.vessels import Method, extract_vessels
 
 SMALLEST_PART, MOST_PARTS = 16, 256
 """Frames of a part at least, so that its files are worth opening; and parts of a pack, which all may be open."""
-SCALES = (255, *FULL_SCALES)
 
 
 @dataclass(frozen=True)
@@ -265,9 +265,9 @@ def _levels(image: FloatImage, settings: PackSettings) -> tuple[Levels, int]:
     if settings.bits == 8:
         scales: Sequence[int] = (255,)
     elif settings.size is None or image.shape == (settings.size, settings.size):
-        scales = SCALES
+        scales = FULL_SCALES
     else:
-        scales = (SCALES[-1],) if settings.bits == 16 else (to_levels(image, SCALES)[1],)
+        scales = (FULL_SCALES[-1],) if settings.bits == 16 else (to_levels(image, FULL_SCALES)[1],)
     if settings.size is not None:
         image = resize_frame(image, settings.size)
     levels, scale = to_levels(image, tuple(scales))

@@ -14,11 +14,12 @@ import numpy.typing as npt
 from vasomim.data.audit.codecs import codec_of, read_head
 from vasomim.data.copies import Fingerprint, fingerprint
 from vasomim.data.dicom.run import cached_run
-from vasomim.data.frames import FULL_SCALES, Pixels, as_grey, mask_values, read_channels, to_unit
+from vasomim.data.frames import Pixels, as_grey, mask_values, read_channels, to_unit
 from vasomim.data.polygons import Polygon, rasterise
 from vasomim.errors import VasomimError
 from vasomim.ops.burnt_text import text_boxes
 from vasomim.ops.field import field_of_view
+from vasomim.ops.full_scale import full_scale
 from vasomim.ops.ridges import INVERTED, SIDE, Ridges, Shift, best_shift, polarity, ridges
 from vasomim.types import BoolImage, Box, Record
 
@@ -139,8 +140,7 @@ def _bits(grey: npt.NDArray[Any]) -> str:
         return "8"
     if grey.dtype != np.uint16:
         return "float"
-    high = int(grey.max())
-    return str(next(scale for scale in FULL_SCALES if high <= scale).bit_length())
+    return str(full_scale(grey).bit_length())
 
 
 def _channels(pixels: npt.NDArray[Any]) -> str:
