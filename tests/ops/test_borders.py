@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vasomim.ops.borders import TOLERANCE, content
+from vasomim.ops.borders import content
 
 
 def frame(height: int = 40, width: int = 60) -> np.ndarray:
@@ -30,12 +30,23 @@ def test_content__leaves_out_what_was_put_around(widths: tuple[tuple[int, int], 
     np.testing.assert_array_equal(image[content(image)], frame())
 
 
-def test_content__takes_the_noise_of_compression_for_empty() -> None:
-    image = np.pad(frame(), 10)
-    outside = np.ones(image.shape, bool)
-    outside[10:-10, 10:-10] = False
-    image[outside] = np.random.default_rng(1).uniform(0, TOLERANCE, outside.sum())
-    assert spans(image) == (10, 50, 10, 70)
+def test_content__takes_noise_and_the_traces_of_compression_for_empty() -> None:
+    for seed in range(20):
+        image = np.abs(np.random.default_rng(seed).normal(0, 0.006, (60, 80))).astype(np.float32)
+        image[10:-10, 10:-10] = frame()
+        assert spans(image) == (10, 50, 10, 70)
+
+
+def test_content__looks_past_a_line_around_the_frame_and_writing_on_its_bars() -> None:
+    image = np.pad(frame(200, 200), ((0, 0), (80, 80)))
+    image[[0, -1]] = image[:, [0, -1]] = 1
+    image[20:28, 20:60:4] = 1
+    assert spans(image) == (1, 199, 80, 280)
+
+
+@pytest.mark.parametrize("contrast", [1, 1 / 4, 1 / 32, 1 / 200])
+def test_content__of_frames_of_little_contrast_is_all_of_them(contrast: float) -> None:
+    assert spans((0.3 + contrast * frame()).astype(np.float32)) == (0, 40, 0, 60)
 
 
 def test_content__keeps_dark_corners_of_a_round_field_of_view() -> None:

@@ -30,6 +30,8 @@ Mode = Literal["resize", "tile"]
 Frame = npt.NDArray[Any] | Path | str
 """A file, or pixels: (H, W) or RGB(A) (H, W, 3 or 4); integers, or floats in [0, 1]. Vessels are dark."""
 
+RULES = 2
+"""Raised when the same weights and settings come to give other results; 2 keeps aspect ratios, leaves borders out."""
 OVERLAP = 0.25
 _KINDS = ("segmentation", "segmentor")
 _CONSTANT = "all pixels are equal: no vessel can be seen in this frame"
@@ -116,7 +118,7 @@ class Predictor:
             MissingExtraError: the backend is not installed.
             CheckpointError: corrupt weights, or weights of something that does not segment.
         """
-        shipped = shipped_weights(str(name_or_path))
+        shipped = shipped_weights(name_or_path)
         path = shipped.path if shipped else Path(name_or_path)
         if not path.exists():
             raise MisuseError(
@@ -212,7 +214,7 @@ class Predictor:
         chosen = {"output": self.output.name} if self.output.channel else {}
         mirrored = {"flip": True} if self.flip else {}
         cut = dataclasses.asdict(self.cut)
-        return {"mode": self.mode, "size": self.size, **mirrored, **tiling, **cut, **chosen}
+        return {"rules": RULES, "mode": self.mode, "size": self.size, **mirrored, **tiling, **cut, **chosen}
 
     @property
     def cut(self) -> Cut:
