@@ -15,6 +15,7 @@ import numpy.typing as npt
 from vasomim.data.frames import is_constant, read_frame, to_unit
 from vasomim.errors import CheckpointError, MisuseError
 from vasomim.inference.backends import Backend, BackendName, Images, Maps, choose_backend, open_runtime
+from vasomim.inference.contrast import with_usual_contrast
 from vasomim.inference.doubts import doubt_about
 from vasomim.inference.outputs import choose_output
 from vasomim.inference.sliding import Windows, slide
@@ -31,7 +32,7 @@ Frame = npt.NDArray[Any] | Path | str
 """A file, or pixels: (H, W) or RGB(A) (H, W, 3 or 4); integers, or floats in [0, 1]. Vessels are dark."""
 
 RULES = 2
-"""Raised when the same weights and settings come to give other results; 2 keeps aspect ratios, leaves borders out."""
+"""Raised when the same weights and settings come to give other results; 2: aspect ratios, borders, faint frames."""
 OVERLAP = 0.25
 _KINDS = ("segmentation", "segmentor")
 _CONSTANT = "all pixels are equal: no vessel can be seen in this frame"
@@ -173,6 +174,7 @@ class Predictor:
 
     def _seen(self, images: Sequence[FloatImage]) -> list[FloatImage]:
         """What the network finds."""
+        images = [with_usual_contrast(image) for image in images]
         if self.mode == "tile":
             maps = slide(images, self._predict_windows, self.size, self.overlap, self.batch_size)
             # A mean of ones may round to a little more.
