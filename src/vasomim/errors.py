@@ -30,6 +30,10 @@ class DataError(VasomimError):
     """A frame, mask or annotation file cannot be used as it is."""
 
 
+class LongNameError(DataError):
+    """A file cannot be called what it should be: its name, or its path, is too long for the file system."""
+
+
 class CheckpointError(VasomimError):
     """A checkpoint or weight file is corrupt, foreign, or of another architecture."""
 

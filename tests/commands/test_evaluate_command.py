@@ -1,7 +1,9 @@
 """`vasomim evaluate` from folders to files: numbers, protocols, comparisons, and one line for each mistake."""
 
 import csv
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 from vasomim import metrics
 from vasomim.commands import evaluate as command
 from vasomim.config import EvaluateConfig
-from vasomim.errors import DataError, MisuseError
+from vasomim.errors import DataError, MisuseError, VasomimError
 from vasomim.inference.predictor import Predictor
 from vasomim.ops.resize import resize_area, resize_mask
 
@@ -89,8 +91,8 @@ Run = Callable[..., dict[str, Any]]
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs the verb with --json and gives what it printed on stdout."""
 
-    def start(inputs: Path, **settings: Any) -> dict[str, Any]:
-        assert command.run(EvaluateConfig(inputs=(inputs,), **settings), json=True) == 0
+    def start(inputs: Path, status: int = 0, **settings: Any) -> dict[str, Any]:
+        assert command.run(EvaluateConfig(inputs=(inputs,), **settings), json=True) == status
         printed: dict[str, Any] = json.loads(capsys.readouterr().out)
         return printed
 
@@ -252,8 +254,114 @@ def test_evaluate__a_missing_prediction_is_listed(labelled: Path, predicted: Pat
 
 def test_evaluate__a_prediction_of_another_size(labelled: Path, predicted: Path, run: Run) -> None:
     write(predicted / "masks/3.png", np.zeros((96, 95), np.uint8))
-    with pytest.raises(DataError, match=r"3\.png is 96x95, but its frame 96x96"):
+    card = run(labelled, status=1, predictions=predicted)
+    assert card["n"] == 4
+    assert "3.png is 96x95, but its frame 96x96" in card["failures"][0]["reason"]
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+@pytest.mark.usefixtures("darkness")
+def test_evaluate__a_broken_frame_does_not_cost_the_others(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truncate(labelled / "images/1.png")
+    write(labelled / "masks/3.png", np.zeros((90, SIZE), np.uint8))
+    config = EvaluateConfig(inputs=(labelled,), weights="run", out=tmp_path / "out", batch_size=2)
+    assert command.run(config) == 1
+    shown = capsys.readouterr()
+    assert "3 frames (2 could not be measured)" in shown.out
+    lines = [line for line in shown.err.splitlines() if line.startswith("vasomim: warning: ")]
+    assert len(lines) == 2
+    assert all(name in line for name, line in zip(("images/1.png", "masks/3.png"), lines, strict=True))
+    card = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert (card["n"], card["protocol"]["data"]["frames"]) == (3, 3)
+    assert [failure["id"] for failure in card["failures"]] == ["1", "3"]
+    assert [f"vasomim: warning: {failure['reason']}" for failure in card["failures"]] == lines
+    assert (tmp_path / "out/per_image.csv").read_text().count("\n") == 4
+
+
+def test_evaluate__numbers_are_of_the_measured_frames(labelled: Path, predicted: Path, run: Run) -> None:
+    truncate(labelled / "images/1.png")
+    some = run(labelled, status=1, predictions=predicted)
+    for folder in ("images", "masks"):
+        (labelled / folder / "1.png").unlink()
+    whole = run(labelled, predictions=predicted)
+    assert {**some, "failures": []} == whole
+
+
+def test_evaluate__one_line_where_every_frame_is_broken(labelled: Path, predicted: Path, run: Run) -> None:
+    for path in (labelled / "images").iterdir():
+        truncate(path)
+    with pytest.raises(DataError, match=r"none of 5 frames can be measured; the first one: .*0\.png"):
         run(labelled, predictions=predicted)
+
+
+@pytest.mark.usefixtures("darkness")
+def test_evaluate__a_comparison_that_a_broken_mask_forbids_keeps_the_numbers(
+    labelled: Path, predicted: Path, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(labelled, weights="run", out=tmp_path / "a")
+    truncate(predicted / "masks/2.png")
+    with pytest.raises(DataError, match=r"not compared with .*such as 2"):
+        run(labelled, predictions=predicted, compare=tmp_path / "a", out=tmp_path / "b")
+    card = json.loads(capsys.readouterr().out)
+    assert (card["n"], "comparison" in card) == (4, False)
+    assert json.loads((tmp_path / "b/evaluation.json").read_text()) == card
+
+
+@pytest.mark.usefixtures("darkness")
+def test_evaluate__frames_whose_names_are_no_utf8(labelled: Path, tmp_path: Path, run: Run) -> None:
+    for folder in ("images", "masks"):
+        (labelled / folder / "1.png").rename(labelled / folder / os.fsdecode(b"fr" + bytes([0xE9]) + b".png"))
+    card = run(labelled, weights="run", out=tmp_path / "a")
+    assert card["n"] == 5
+    assert "fr\\udce9: Dice" in (tmp_path / "a/report.html").read_text(encoding="utf-8")
+    again = run(labelled, weights="run", compare=tmp_path / "a")
+    assert again["comparison"]["metrics"]["dice"]["difference"] == 0
+
+
+@pytest.mark.parametrize("place", ["file/out", "file"])
+def test_evaluate__a_place_that_cannot_be_written_fails_before_the_work(
+    labelled: Path, darkness: Darkness, tmp_path: Path, place: str, run: Run
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VasomimError, match=r"cannot write in .*Not a directory|is a file"):
+        run(labelled, weights="run", out=tmp_path / place)
+    assert not darkness.seen
+
+
+def test_evaluate__a_full_disk_leaves_the_numbers_on_stdout(
+    labelled: Path,
+    predicted: Path,
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(VasomimError, match="No space left"):
+        run(labelled, predictions=predicted, out=tmp_path / "out")
+    assert json.loads(capsys.readouterr().out)["n"] == 5
+
+
+@pytest.mark.usefixtures("darkness")
+def test_evaluate__doubts_are_said_once(
+    labelled: Path, predicted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for k in (1, 3):
+        write(labelled / "images" / f"{k}.png", 255 - (255 * grey_frame(labelled, k)).astype(np.uint8))
+    command.run(EvaluateConfig(inputs=(labelled,), weights="run", size=40, out=tmp_path / "out"))
+    lines = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert len(lines) == 1
+    assert "2 of 5 frames look inverted or like no angiogram, e.g. 1: its lines are bright" in lines[0]
+    command.run(EvaluateConfig(inputs=(labelled,), predictions=predicted))
+    assert "inverted" not in capsys.readouterr().err
 
 
 def test_evaluate__without_labels(labelled: Path, predicted: Path, run: Run) -> None:

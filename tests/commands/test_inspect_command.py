@@ -1,12 +1,14 @@
 """`vasomim inspect`: text and JSON, conversion, and one clear line for every misuse."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
 from vasomim.cli import main
 from vasomim.models.registry import create_model
+from vasomim.models.shipped import FOLDER, SHIPPED
 from vasomim.models.weights import save_pretrained
 
 
@@ -82,3 +84,40 @@ def test_inspect__damaged_files_fail_with_one_line(weights, capsys):
     (weights / "page.pth").write_text("<!DOCTYPE html>")
     assert main(["inspect", str(weights / "page.pth")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_inspect__takes_weights_of_the_package_by_name(capsys, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert main(["inspect", name, "--json"]) == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    assert facts["file"] == str(SHIPPED[name].path / "model.safetensors")
+
+
+def test_inspect__exports_the_encoder_of_the_package(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["inspect", "encoder", "--export", "timm", "--out", "encoder_timm"]) == 0
+    assert capsys.readouterr().out == "out: encoder_timm\n"
+    assert "Made from encoder/model.safetensors" in (tmp_path / "encoder_timm" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("there", ["folder", "file"])
+def test_inspect__a_dot_makes_a_name_a_path(weights, capsys, monkeypatch, there):
+    monkeypatch.chdir(weights)
+    shutil.copytree("ours", "fast") if there == "folder" else shutil.copy("mae.pth", "fast")
+    assert main(["inspect", "./fast", "--json"]) == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    assert not facts["file"].startswith(str(FOLDER))
+    assert facts["architecture"]["embed_dim"] == 32
+    assert main(["inspect", "./fast", "--export", "timm", "--out", "out"]) == 0
+    assert json.loads((weights / "out" / "config.json").read_text())["num_features"] == 32
+
+
+@pytest.mark.parametrize("name", ["defualt", "./default"])
+def test_inspect__what_is_not_there_is_one_line_with_the_names(capsys, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert main(["inspect", name]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"vasomim: error: {name} does not exist; give a run folder, an export folder")
+    assert "default, full-tree, fast, encoder" in error
+    assert error.count("\n") == 1

@@ -116,6 +116,16 @@ def test_predict__keep_identity_files_objects_with_the_patient(tmp_path: Path, w
     assert predict(tmp_path / "in", tmp_path / "out", weights) == 2  # never both in one folder
 
 
+def test_predict__a_run_that_became_junk_leaves_nothing_behind(tmp_path: Path, weights: str) -> None:
+    for name in ("a", "deep/b"):
+        make_run(tmp_path / "in" / f"{name}.dcm", band(2, 48, 40))
+    assert predict(tmp_path / "in", tmp_path / "out", weights) == 0
+    before = files(tmp_path / "out")
+    (tmp_path / "in" / "deep" / "b.dcm").write_bytes(b"no DICOM at all")
+    assert predict(tmp_path / "in", tmp_path / "out", weights) == 1
+    assert files(tmp_path / "out") == {name: data for name, data in before.items() if "deep" not in name}
+
+
 def test_predict__pictures_and_runs_together_with_one_bad_file(
     tmp_path: Path, weights: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,9 +72,17 @@ def test_arcade_dataset__out_of_bounds_is_cut_and_counted_once(
     assert [record.getMessage().count("1 polygon(s) reach outside") for record in caplog.records] == [1]
 
 
-def test_arcade_dataset__unlisted_files_are_left_out(make_arcade: Make) -> None:
-    root = make_arcade(coco(["1.png"], [vessel(1)]), files=["1.png", "2.png"])
-    assert len(ArcadeDataset(root)) == 1
+def test_arcade_dataset__unlisted_files_are_left_out_and_counted(
+    make_arcade: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = make_arcade(coco(["1.png"], [vessel(1)]), files=["1.png", "2.png", "more/3.png"])
+    (root / "images" / "notes.txt").write_text("x")
+    with caplog.at_level(logging.WARNING):
+        assert len(ArcadeDataset(root)) == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{root / 'annotations' / 'train.json'} does not list 2 image(s) in {root / 'images'}, and they are left out: "
+        "2.png, more/3.png"
+    ]
 
 
 @pytest.mark.parametrize(

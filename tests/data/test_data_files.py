@@ -27,8 +27,8 @@ def test_clear_leftovers__takes_those_of_dead_processes_alone(tmp_path: Path) ->
     assert found == sorted(kept)
 
 
-def test_contents__leaves_out_what_is_half_written(tmp_path: Path) -> None:
-    for name in ("b", "a", ".mine", ".a.json.77"):
+def test_contents__leaves_out_what_is_hidden(tmp_path: Path) -> None:
+    for name in ("b", "a", ".DS_Store", ".a.json.77"):
         (tmp_path / name).write_text("")
-    assert contents(tmp_path) == [".mine", "a", "b"]
+    assert contents(tmp_path) == ["a", "b"]
     assert contents(tmp_path / "missing") == []

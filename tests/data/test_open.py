@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_tools import SQUARE, coco, grey, save
+from dicom_tools import make, ramp
 
-from vasomim.data.open import OUTPUT_MARKERS, open_frames, open_labelled
+from vasomim.data.open import OUTPUT_MARKERS, frame_files, open_frames, open_labelled
 from vasomim.errors import DataError, MisuseError
 
 Make = Callable[..., Path]
@@ -57,6 +58,56 @@ def test_open_frames__leaves_out_what_this_software_wrote(tmp_path: Path) -> Non
         save(tmp_path / f"out{number}" / "sheet.png", grey())
         (tmp_path / f"out{number}" / marker).write_text("{}")
     assert ids(open_frames([tmp_path])) == ["frames/1"]
+
+
+def test_open_frames__tells_of_folders_that_it_leaves_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path / "a" / "1.png", grey())
+    for name in ("stents", "older"):
+        save(tmp_path / "b" / name / "1.png", grey())
+        (tmp_path / "b" / name / "run.json").write_text('{"cine": 12}')
+    (tmp_path / "no_frames").mkdir()
+    (tmp_path / "no_frames" / "run.json").write_text("{}")
+    with caplog.at_level(logging.WARNING):
+        assert ids(open_frames([tmp_path])) == ["a/1"]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"{tmp_path}: 2 folder(s) with frames were left out")
+    assert "e.g. b/older/run.json; " in line
+    assert ids(open_frames([tmp_path, tmp_path / "b" / "older"])) == ["a/1", "1"]
+
+
+def test_open_frames__tells_of_types_that_are_not_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path / "1.png", grey())
+    (tmp_path / "deep").mkdir()
+    for name in ("deep/x.GIF", "deep/y.mp4", "deep/z.jp2", "notes.txt", "a.json", "a.csv", ".hidden.gif"):
+        (tmp_path / name).write_text("x")
+    with caplog.at_level(logging.WARNING):
+        assert ids(open_frames([tmp_path])) == ["1"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}: 3 file(s) of types that are not read were left out, e.g. deep/x.GIF; convert them to PNG"
+    ]
+
+
+def test_open_labelled__tells_of_types_that_are_not_read(masked_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("images/3.gif", "masks/3.gif"):
+        (masked_folder / name).write_text("x")
+    with caplog.at_level(logging.WARNING):
+        assert len(open_labelled([masked_folder])) == 3
+    assert "1 file(s) of types that are not read were left out, e.g. 3.gif" in caplog.text
+
+
+def test_open_frames__beside_dicom_no_path_is_repeated(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    secret = tmp_path / "Quittenbaum"
+    for name in ("1", "cine/2"):
+        (secret / name).parent.mkdir(parents=True, exist_ok=True)
+        make(secret / name, ramp())
+    (secret / "Xaverine.avi").write_text("x")
+    (secret / "cine" / "run.json").write_text("{}")
+    with caplog.at_level(logging.WARNING):
+        assert len(frame_files(tmp_path)) == 1
+    assert "e.g. */run.json; " in caplog.text
+    assert "e.g. *.avi; " in caplog.text
+    assert "Quittenbaum" not in caplog.text
+    assert "Xaverine" not in caplog.text
 
 
 def test_open_frames__a_folder_that_is_named_is_taken(masked_folder: Path) -> None:

@@ -1,12 +1,14 @@
 """Two evaluations: paired where they can be, refused where they cannot."""
 
+import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vasomim.engine.comparison import compare, read_evaluation
-from vasomim.engine.evaluation import EvaluationCard, evaluate
+from vasomim.engine.evaluation import EvaluationCard, Failure, evaluate
 from vasomim.errors import DataError, MisuseError
 from vasomim.stats import paired_test
 
@@ -68,6 +70,30 @@ def test_compare__refuses_other_frames(stored: Path) -> None:
         compare(card(1, "abcdefz"), read_evaluation(stored))
 
 
+def test_compare__frames_that_both_could_not_measure_do_not_matter(tmp_path: Path) -> None:
+    broken = [Failure("z", "cannot read z.png")]
+    dataclasses.replace(card(2), failures=broken).write(tmp_path)
+    ours = dataclasses.replace(card(1), failures=broken)
+    assert compare(ours, read_evaluation(tmp_path)).to_dict()["comparison"]["n"] == 8
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("abcdefg", "abcdefgh"), ("abcdefgh", "abcdefg")])
+def test_compare__refuses_frames_that_one_alone_could_measure(tmp_path: Path, ours: str, theirs: str) -> None:
+    def failed(names: str) -> EvaluationCard:
+        broken = [Failure(name, "broken") for name in "abcdefgh" if name not in names]
+        return dataclasses.replace(card(1, names), failures=broken)
+
+    failed(theirs).write(tmp_path)
+    with pytest.raises(DataError, match=r"1 frame\(s\) could be measured in one of the two alone, such as h"):
+        compare(failed(ours), read_evaluation(tmp_path))
+
+
+def test_compare__names_that_are_no_utf8(tmp_path: Path) -> None:
+    names = "abc" + os.fsdecode(bytes([0xE9]))
+    card(2, names).write(tmp_path)
+    assert compare(card(1, names), read_evaluation(tmp_path)).to_dict()["comparison"]["n"] == 4
+
+
 @pytest.mark.parametrize("changed", [{"size": 224}, {"rasteriser": "arcade-official"}])
 def test_compare__refuses_another_protocol(stored: Path, changed: dict[str, object]) -> None:
     with pytest.raises(MisuseError, match="evaluate both alike"):
@@ -93,6 +119,7 @@ def test_read_evaluation__missing(tmp_path: Path, stored: Path) -> None:
         ("evaluation.json", "{"),
         ("evaluation.json", "[]"),
         ("evaluation.json", '{"n": 1}'),
+        ("evaluation.json", '{"protocol": {}, "failures": [{"id": 1}]}'),
         ("per_image.csv", "id,dice\na,0.5\n"),
         ("per_image.csv", "\udcff"),
     ],

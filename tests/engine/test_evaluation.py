@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from vasomim import metrics
 from vasomim.data.open import open_labelled
-from vasomim.engine.evaluation import Case, EvaluationCard, evaluate
+from vasomim.engine.evaluation import Case, EvaluationCard, Failure, evaluate
 from vasomim.engine.evaluation_page import Picture
 from vasomim.errors import DataError, VasomimError
 from vasomim.stats import bootstrap_ci
@@ -57,7 +57,8 @@ def test_evaluate__pooled_counts_all_pixels_together(card: EvaluationCard) -> No
 
 def test_card__layout_of_the_json(card: EvaluationCard) -> None:
     values = json.loads(card.to_json())
-    assert list(values) == ["n", "metrics", "pooled", "by_width", "protocol", "calibration"]
+    assert list(values) == ["n", "metrics", "pooled", "by_width", "protocol", "failures", "calibration"]
+    assert values["failures"] == []
     assert values["n"] == 9
     assert list(values["metrics"]) == list(metrics.METRICS)
     assert all(set(score) == {"mean", "ci95"} and len(score["ci95"]) == 2 for score in values["metrics"].values())
@@ -221,6 +222,40 @@ def test_fingerprint__knows_labels_and_ids_not_predictions() -> None:
 def test_evaluate__bad_input(bad: list[tuple[str, np.ndarray, np.ndarray]], message: str) -> None:
     with pytest.raises(DataError, match=message):
         evaluate(bad)
+
+
+def test_evaluate__measures_the_others_where_it_is_told_of_failures(tmp_path: Path) -> None:
+    told: list[Failure] = []
+    flat = Case("flat", maps(7)[0][:9], maps(7)[1])
+    card = evaluate([flat, *cases(3), Failure("gone", "cannot read gone.png")], resamples=10, failed=told.append)
+    assert told == list(card.failures)
+    assert [failure.id for failure in told] == ["flat", "gone"]
+    assert card.protocol["data"] == evaluate(cases(3), resamples=10).protocol["data"]
+    values = card.to_dict()
+    assert values["n"] == 3
+    assert values["failures"][1] == {"id": "gone", "reason": "cannot read gone.png"}
+    card.write(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "3 frames (2 could not be measured)" in page
+    assert "cannot read gone.png" in page
+
+
+def test_evaluate__one_line_where_no_frame_can_be_measured() -> None:
+    with pytest.raises(DataError, match=r"^none of 2 frames can be measured; the first one: cannot read a$"):
+        evaluate([Failure(name, f"cannot read {name}") for name in "ab"], failed=lambda _: None)
+
+
+def test_evaluate__a_failure_of_the_source_stops_where_nobody_is_told() -> None:
+    with pytest.raises(DataError, match="cannot read a"):
+        evaluate([*cases(2), Failure("a", "cannot read a")])
+
+
+def test_fingerprint__takes_names_that_are_no_utf8(tmp_path: Path) -> None:
+    names = [os.fsdecode(bytes([byte])) for byte in (0xE9, 0xE8)]
+    first, second = (evaluate([(name, *maps(0))], resamples=10) for name in names)
+    assert first.protocol["data"] != second.protocol["data"]
+    first.write(tmp_path)
+    assert (tmp_path / "per_image.csv").read_text(encoding="utf-8").splitlines()[1].startswith("\\udce9,")
 
 
 def test_evaluate__bad_threshold() -> None:

@@ -37,7 +37,7 @@ def test_export__then_predict_and_evaluate(
 ) -> None:
     out = tmp_path / "exported"
     config = ExportConfig(
-        inputs=(run_folder,), out=out, format="openvino", int8=True, calibration=(labelled,), calibration_frames=3
+        inputs=(str(run_folder),), out=out, format="openvino", int8=True, calibration=(labelled,), calibration_frames=3
     )
     assert run(config, json=True, verbose=True) == 0
     result = json.loads(capsys.readouterr().out)
@@ -62,19 +62,19 @@ def test_export__then_predict_and_evaluate(
 
 
 def test_export__onnx_on_synthetic_frames(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(ExportConfig(inputs=(run_folder,), out=tmp_path / "out"), json=False) == 0
+    assert run(ExportConfig(inputs=(str(run_folder),), out=tmp_path / "out"), json=False) == 0
     assert "largest_difference" in capsys.readouterr().out
     assert (tmp_path / "out" / "model.onnx").is_file()
 
 
 def test_export__misuse_is_named_before_anything_is_written(run_folder: Path, labelled: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+    out, run_path = tmp_path / "out", str(run_folder)
     wrong = [
-        (ExportConfig(inputs=(run_folder, run_folder), out=out), "got 2 INPUTs"),
-        (ExportConfig(inputs=(tmp_path / "none",), out=out), "none"),
-        (ExportConfig(inputs=(run_folder,), out=labelled), "not empty"),
+        (ExportConfig(inputs=(run_path, run_path), out=out), "got 2 INPUTs"),
+        (ExportConfig(inputs=(str(tmp_path / "none"),), out=out), "none"),
+        (ExportConfig(inputs=(run_path,), out=labelled), "not empty"),
         (
-            ExportConfig(inputs=(run_folder,), out=out, int8=True, calibration=(labelled / "images" / "0.png",)),
+            ExportConfig(inputs=(run_path,), out=out, int8=True, calibration=(labelled / "images" / "0.png",)),
             "got 1 --calibration frames, need more than 4",
         ),
     ]
@@ -87,7 +87,7 @@ def test_export__misuse_is_named_before_anything_is_written(run_folder: Path, la
 def test_export__a_missing_extra_is_named(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "find_spec", lambda name: None if name == "onnxscript" else True)
     with pytest.raises(MissingExtraError, match=r"needs onnxscript: pip install vasomim\[export\]"):
-        run(ExportConfig(inputs=(run_folder,), out=tmp_path / "out"))
+        run(ExportConfig(inputs=(str(run_folder),), out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -95,5 +95,5 @@ def test_export__rough_rounding_is_warned_of(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("vasomim.commands.export.WORTH_A_WARNING", 1.1)
-    assert run(ExportConfig(inputs=(run_folder,), out=tmp_path / "out", int8=True, calibration_frames=1)) == 0
+    assert run(ExportConfig(inputs=(str(run_folder),), out=tmp_path / "out", int8=True, calibration_frames=1)) == 0
     assert "warning: masks of the exported network agree" in capsys.readouterr().err

@@ -17,9 +17,10 @@ from vasomim.data.samples import FrameDataset
 from vasomim.errors import Interrupted, MisuseError, VasomimError
 from vasomim.inference import writers
 from vasomim.inference.files import PredictionSummary, outside, predict_files
-from vasomim.inference.predictor import Predictor
+from vasomim.inference.predictor import RULES, Predictor
 from vasomim.types import Record, Sample
 
+KINDS = ("masks", "overlays", "probability")
 NAMES = ["b.png", "a.png", "series/a.png", "series/deep/x.tif", "c.jpg.png"]
 
 
@@ -64,7 +65,8 @@ def test_predict_files__summary_holds_shares_and_no_paths(source: Path, tmp_path
     result = predict(source, out)
     content = summary(out)
     assert content["weights"]["name"] == "tiny"
-    assert content["settings"] == {"mode": "tile", "size": 32, "overlap": 0.25, "threshold": 0.5, "high_threshold": 0.0}
+    chosen = {"mode": "tile", "size": 32, "overlap": 0.25, "threshold": 0.5, "high_threshold": 0.0}
+    assert content["settings"] == {"rules": RULES, **chosen}
     assert sorted(content["frames"]) == ["a", "b", "c.jpg", "series/a", "series/deep/x"]
     first = content["frames"]["b"]
     assert (first["height"], first["width"]) == (40, 50)
@@ -166,6 +168,45 @@ def test_predict_files__reports_broken_frames_and_does_the_rest(source: Path, tm
     again = predict(source, out)
     assert (again.predicted, again.skipped, len(again.failures)) == (1, 5, 2)
     assert sorted(summary(out)["failures"]) == ["empty", "nan"]
+
+
+def pictures(out: Path) -> list[str]:
+    """Names of all pictures below masks/, overlays/ and probability/."""
+    return sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
+
+
+def test_predict_files__pictures_of_a_frame_that_became_unreadable_go(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predict(source, out)
+    before = pictures(out)
+    (source / "series" / "a.png").write_bytes(b"junk")
+    again = predict(source, out, overlays=False)
+    assert (again.skipped, len(again.failures)) == (4, 1)
+    assert sorted(set(before) - set(pictures(out))) == [f"{kind}/series/a.png" for kind in KINDS]
+    assert list(summary(out)["failures"]) == ["series/a"]
+
+
+def test_predict_files__a_name_too_long_for_its_pictures_costs_that_frame_alone(tmp_path: Path) -> None:
+    name, long = "血" * 83, "血" * 82 + "12345"
+    write_frames(tmp_path / "in", [f"{name}.png", f"{long}.png", "b.png"])
+    (tmp_path / "in" / f"{name}.jpg").write_bytes((tmp_path / "in" / "b.png").read_bytes())  # ids keep .jpg and .png
+    lines: list[str] = []
+    result = predict(tmp_path / "in", tmp_path / "out", warn=lines.append)
+    assert (result.predicted, len(result.failures)) == (2, 2)
+    assert all("too long; shorten the name of the frame" in line and "\n" not in line for line in lines)
+    content = summary(tmp_path / "out")
+    assert sorted(content["failures"]) == [f"{name}.jpg", f"{name}.png"]
+    assert str(tmp_path) not in json.dumps(content)
+    assert pictures(tmp_path / "out") == sorted(f"{k}/{n}.png" for k in KINDS for n in ("b", long))
+    again = predict(tmp_path / "in", tmp_path / "out")
+    assert (again.skipped, len(again.failures)) == (2, 2)
+
+
+def test_predict_files__hidden_files_do_not_make_a_folder_foreign(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".DS_Store").write_text("x")
+    assert predict(source, tmp_path / "out").predicted == 5
+    assert (tmp_path / "out" / ".DS_Store").is_file()
 
 
 def test_predict_files__a_constant_frame_is_done_with_a_warning(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
-from inference_tools import Darkness, config
+from inference_tools import Darkness, config, write_frames
 from run_tools import SECRETS, band, make_run
 
 from vasomim.data.frames import read_mask, read_pixels
 from vasomim.data.open import open_frames
-from vasomim.errors import Interrupted, VasomimError
+from vasomim.errors import DataError, Interrupted, VasomimError
 from vasomim.inference import runs as module
-from vasomim.inference.files import PredictionSummary, open_folder
+from vasomim.inference.files import PredictionSummary, open_folder, predict_into
 from vasomim.inference.predictor import Predictor
 from vasomim.inference.run_outputs import RunParts
 from vasomim.inference.runs import RunOptions, group_runs, predict_runs
@@ -160,6 +160,45 @@ def test_predict_runs__a_damaged_run_costs_itself_alone(source: Path, tmp_path: 
     again = predict(source, tmp_path / "out")
     assert (again.predicted, again.skipped, again.failures) == (3, 6, ())
     assert json.loads((tmp_path / "out" / "predictions.json").read_text())["failures"] == {}
+
+
+@pytest.mark.parametrize("name", ["deep/b", "one"])
+def test_predict_runs__what_a_run_that_became_unreadable_gave_goes(source: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    predict(source, out)
+    before = content(out)
+    file = source / f"{name}.dcm"
+    file.write_bytes(file.read_bytes()[:-500])
+    assert len(predict(source, out).failures) == 1
+    left = {path: data for path, data in before.items() if f"/{name}/" not in path and f"/{name}.png" not in path}
+    assert content(out) == left
+    assert name not in json.loads((out / "predictions.json").read_text())["runs"]
+
+
+def test_predict_runs__a_run_that_cannot_be_written_keeps_what_it_gave(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise DataError("cannot write it: No space left on device; free some space")
+
+    out = tmp_path / "out"
+    predict(source, out, pictures=Parts(overlays=False))
+    before = content(out)
+    monkeypatch.setattr(module, "write_pictures", full)
+    assert len(predict(source, out).failures) == 3
+    assert content(out) == before
+
+
+def test_predict_runs__a_failure_costs_no_picture_of_the_same_name(source: Path, tmp_path: Path) -> None:
+    using = predictor()
+    folder = open_folder(using, tmp_path / "out", Parts())
+    write_frames(tmp_path / "pictures", ["run_0002.png"])
+    predict_into(using, open_frames([tmp_path / "pictures"]), folder)
+    (source / "deep" / "b.dcm").write_bytes((source / "deep" / "b.dcm").read_bytes()[:-500])
+    predict_runs(using, group_runs(open_frames([source]).records), folder, RunOptions())
+    assert list(folder.failures) == ["run_0002"]
+    assert list(folder.frames) == ["run_0002"]
+    assert (tmp_path / "out" / "masks" / "run_0002.png").is_file()
 
 
 def test_predict_runs__names_give_nobody_away_unless_identity_is_kept(tmp_path: Path) -> None:

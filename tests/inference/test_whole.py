@@ -54,6 +54,12 @@ def test_fit__does_not_see_what_was_put_around(shape: tuple[int, int], border: t
     np.testing.assert_array_equal(framed, np.pad(bare, border))
 
 
+def test_fit__finishes_what_is_inside_alone() -> None:
+    image = np.pad(image_of(64, 64), 8)
+    found = fit([image], darkness, 64, finish=lambda inside: np.full_like(inside, 0.25))[0]
+    np.testing.assert_array_equal(found, np.pad(np.full((64, 64), 0.25, np.float32), 8))
+
+
 def test_fit__groups_frames_by_shape_and_keeps_their_order() -> None:
     images = [image_of(64, 64, 1), image_of(40, 90, 2), image_of(64, 64, 3), image_of(80, 80, 4), image_of(90, 40, 5)]
     seen: list[tuple[int, ...]] = []

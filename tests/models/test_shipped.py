@@ -13,8 +13,9 @@ import torch
 from vasomim.errors import CheckpointError, MisuseError
 from vasomim.inference.predictor import Predictor
 from vasomim.models import shipped
+from vasomim.models.registry import create_model
 from vasomim.models.shipped import FOLDER, SHIPPED, SUMS, shipped_weights
-from vasomim.models.weights import load_encoder, load_pretrained
+from vasomim.models.weights import load_encoder, load_pretrained, save_pretrained
 from vasomim.synth import generate
 
 SEGMENTERS = [name for name in SHIPPED if name != "encoder"]
@@ -27,8 +28,10 @@ def test_shipped__is_whole(name: str) -> None:
     files = {file.name for file in found.path.iterdir()}
     assert files == {"model.safetensors", "config.json", "README.md"}
     card = (found.path / "README.md").read_text()
-    for word in ("not a medical device", "CC0", "CC BY 4.0", "Danilov", "Seed", "known failures"):
+    for word in ("not a medical device", "CC0", "Popov", "Seed", "known failures"):
         assert word in card, word
+    # Attribution is owed to those whose frames were learned from, and to nobody else.
+    assert ("CC BY 4.0" in card) == ("Danilov" in card) == (name != "fast")
     assert "$VASOMIM_DATA" in card or name == "encoder"
 
 
@@ -74,8 +77,24 @@ def test_shipped__is_stored_in_16_bit() -> None:
 def test_shipped_weights__other_names_are_paths(tmp_path: Path) -> None:
     assert shipped_weights("./default") is None
     assert shipped_weights(tmp_path) is None
+    assert shipped_weights(Path("./default")) is None  # which Path shortens to `default`
     with pytest.raises(MisuseError, match="no weights at defualt; give default, full-tree, fast"):
         Predictor.from_pretrained("defualt")
+
+
+@pytest.mark.parametrize("there", ["folder", "file"])
+def test_from_pretrained__a_dot_makes_a_name_a_path(
+    there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    config = {"kind": "segmentation", "model": "vit_test_unet", "kwargs": {"img_size": 32, "widths": [8, 8]}}
+    folder = tmp_path / "fast" if there == "folder" else tmp_path
+    save_pretrained(folder, create_model("vit_test_unet", img_size=32, widths=[8, 8]), config, "A card.")
+    if there == "file":
+        (tmp_path / "model.safetensors").rename(tmp_path / "fast")
+    monkeypatch.chdir(tmp_path)
+    of_package, own = (Predictor.from_pretrained(name, "cpu", "fp32") for name in ("fast", "./fast"))
+    assert own.fingerprint() != of_package.fingerprint()
 
 
 def test_shipped_weights__damaged_or_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json as json_text
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from vasomim.commands.console import progress_bar, say
+from vasomim.commands.console import progress_bar, say, warn
 from vasomim.config import EvaluateConfig
+from vasomim.data.frames import is_constant
 from vasomim.data.open import open_labelled
 from vasomim.data.predictions import PredictedMasks
 from vasomim.data.samples import FrameDataset
-from vasomim.engine.comparison import check_comparable, compare, read_evaluation
+from vasomim.engine.comparison import StoredEvaluation, check_comparable, compare, read_evaluation
 from vasomim.engine.evaluation import EvaluationCard, evaluate
-from vasomim.engine.evaluation_page import NAMES, number_text
+from vasomim.engine.evaluation_page import NAMES, count_text, number_text
 from vasomim.engine.evaluation_source import EvaluationSource, LabelledFrame, Map, stored_masks
+from vasomim.engine.files import make_folder
 from vasomim.engine.runs import versions
-from vasomim.errors import MisuseError
+from vasomim.errors import MisuseError, VasomimError
+from vasomim.ops.borders import content
 from vasomim.ops.hysteresis import Cut
 from vasomim.ops.resize import resize_area
 
@@ -32,27 +35,32 @@ OURS = ("evaluation.json", "per_image.csv", "report.html")
 
 
 def run(config: EvaluateConfig, *, json: bool = False, verbose: bool = False) -> int:
-    """Print the card (JSON on stdout with `json`); with `--out` also write it, with pictures, to that folder."""
+    """Print the card (JSON on stdout with `json`); with `--out` also write it, with pictures, to that folder.
+
+    Returns:
+        1 where a frame could not be measured, else 0.
+    """
     check_settings(config)
     other = None if config.compare is None else read_evaluation(config.compare)
     dataset = open_labelled(config.inputs, rasteriser=config.rasteriser)
     opened = open_source(config, dataset)
-    check_out(config.out, opened.protocol)
     if other is not None:
         check_comparable([record.id for record in dataset.records], opened.protocol, other)
-    with progress_bar("evaluating", len(dataset)) as step:
-        card = evaluate(opened.source.cases(), **asdict(opened.cut), protocol=opened.protocol, progress=step)
-    if other is not None:
-        card = compare(card, other)
-    if config.out is not None:
-        card.write(config.out, lambda name: opened.source.picture(name, opened.cut))
-        if verbose:
-            say(f"look at {config.out / 'report.html'}")
+    check_out(config.out, opened.protocol)
+    card = measure(opened)
+    card, refusal = compared(card, other)
+    # On stdout first: a disk that is full by now must not take the numbers with it.
     if json:
         print(card.to_json())
     else:
         print_card(card)
-    return 0
+    if config.out is not None:
+        card.write(config.out, lambda name: opened.source.picture(name, opened.cut))
+        if verbose:
+            say(f"look at {config.out / 'report.html'}")
+    if refusal is not None:
+        raise refusal
+    return 1 if card.failures else 0
 
 
 def check_settings(config: EvaluateConfig) -> None:
@@ -78,6 +86,41 @@ class Opened:
     source: EvaluationSource
     cut: Cut
     protocol: Mapping[str, Any]
+    doubts: Mapping[str, str] = field(default_factory=dict)
+    """What is wrong with frames that look like no angiogram with dark vessels, by id; filled as they are predicted."""
+
+
+def measure(opened: Opened) -> EvaluationCard:
+    """Every frame measured; those that cannot be, and doubts about the others, are said on stderr.
+
+    Raises:
+        DataError: no frame can be measured.
+    """
+    with progress_bar("evaluating", len(opened.source.dataset)) as step:
+        card = evaluate(
+            opened.source.cases(),
+            **asdict(opened.cut),
+            protocol=opened.protocol,
+            progress=step,
+            failed=lambda failure: warn(failure.reason),
+        )
+    doubted = [name for name in card.ids if name in opened.doubts]
+    if doubted:
+        warn(
+            f"{len(doubted)} of {len(card)} frames look inverted or like no angiogram, e.g. {doubted[0]}: "
+            f"{opened.doubts[doubted[0]]}"
+        )
+    return card
+
+
+def compared(card: EvaluationCard, other: StoredEvaluation | None) -> tuple[EvaluationCard, VasomimError | None]:
+    """The card with the comparison that was asked for, or as it is with what forbids one: its numbers are kept."""
+    if other is None:
+        return card, None
+    try:
+        return compare(card, other), None
+    except VasomimError as error:
+        return card, error
 
 
 def open_source(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
@@ -114,14 +157,16 @@ def open_weights(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
         backend=config.backend,
         output=config.output,
     )
-    source = EvaluationSource(dataset, model_maps(predictor, config.size), config.size, config.batch_size)
+    doubts: dict[str, str] = {}
+    maps = noting_doubts(model_maps(predictor, config.size), doubts)
+    source = EvaluationSource(dataset, maps, config.size, config.batch_size)
     protocol = {
         "weights": {"name": predictor.name, "fingerprint": predictor.fingerprint()},
         "inference": how_used(predictor, config.size),
         **asdict(predictor.cut),
         "computed_by": {name: getattr(predictor.backend, name) for name in ("name", "device", "precision")},
     }
-    return Opened(source, predictor.cut, protocol)
+    return Opened(source, predictor.cut, protocol, doubts)
 
 
 def is_own_size(predictor: Predictor, size: int) -> bool:
@@ -139,13 +184,43 @@ def how_used(predictor: Predictor, size: int | None) -> dict[str, Any]:
 def model_maps(predictor: Predictor, size: int | None) -> Callable[[Sequence[LabelledFrame]], Sequence[Map]]:
     """Probabilities as the weights are made to be used: of whole frames at the asked size where that is their own.
 
-    Weights for another size see native frames, and what they find is averaged over area, as the labels are.
+    Weights for another size see native frames, and what they find is averaged over area, as the labels are; so do all
+    weights where resizing to a square has changed proportions, which `vasomim predict` never does.
     """
-    own = size is None or is_own_size(predictor, size)
+    own = size is not None and is_own_size(predictor, size)
 
     def maps(frames: Sequence[LabelledFrame]) -> Sequence[Map]:
-        found = predictor.probabilities([frame.image if own else frame.native for frame in frames])
-        return found if own or size is None else [resize_area(value, size) for value in found]
+        whole = [own and keeps_proportions(frame) for frame in frames]
+        shown = [frame.image if as_is else frame.native for frame, as_is in zip(frames, whole, strict=True)]
+        found = predictor.probabilities(shown)
+        if size is None:
+            return found
+        return [value if as_is else resize_area(value, size) for value, as_is in zip(found, whole, strict=True)]
+
+    return maps
+
+
+def keeps_proportions(frame: LabelledFrame) -> bool:
+    """Whether the network sees the resized frame as it is, nothing stretched: it is square, without empty borders."""
+    height, width = frame.native.shape
+    # Averaging may have made a border empty that was not; without it the rest would be enlarged.
+    return height == width and all(
+        content(image) == (slice(0, image.shape[0]), slice(0, image.shape[1])) for image in (frame.native, frame.image)
+    )
+
+
+def noting_doubts(
+    predict: Callable[[Sequence[LabelledFrame]], Sequence[Map]], doubts: dict[str, str]
+) -> Callable[[Sequence[LabelledFrame]], Sequence[Map]]:
+    """The same predictions; doubts about native frames, as `vasomim predict` has them, are put into `doubts` by id."""
+    from vasomim.inference.doubts import doubt_about
+
+    def maps(frames: Sequence[LabelledFrame]) -> Sequence[Map]:
+        for frame in frames:
+            doubt = None if is_constant(frame.native) else doubt_about(frame.native)
+            if doubt:
+                doubts[frame.record.id] = doubt
+        return predict(frames)
 
     return maps
 
@@ -153,13 +228,17 @@ def model_maps(predictor: Predictor, size: int | None) -> Callable[[Sequence[Lab
 def check_out(out: Path | None, protocol: Mapping[str, Any]) -> None:
     """Refuse a folder that holds anything but an earlier evaluation of the same weights on the same inputs.
 
+    A missing folder is made now, as one that cannot be written would be noticed only after all the work.
+
     Raises:
-        MisuseError: it does.
+        MisuseError: it holds something else, or is a file.
+        VasomimError: nothing can be written there.
     """
-    if out is None or not out.exists():
+    if out is None:
         return
-    if not out.is_dir():
+    if out.is_file():
         raise MisuseError(f"{out} is a file; name a folder for --out")
+    make_folder(out)
     entries = sorted(entry.name for entry in out.iterdir() if not entry.name.startswith("."))
     if not entries:
         return
@@ -180,7 +259,7 @@ def print_card(card: EvaluationCard) -> None:
     """Tables for the person at the terminal."""
     console = Console(highlight=False)
     values = card.to_dict()
-    scores = Table("metric", "mean", "95 % interval", "pooled", title=f"{values['n']} frames, means per image")
+    scores = Table("metric", "mean", "95 % interval", "pooled", title=f"{count_text(values)}, means per image")
     for name, score in values["metrics"].items():
         low, high = score["ci95"]
         pooled = number_text(values["pooled"].get(name)) or ""

@@ -14,7 +14,7 @@ from vasomim.data.open import open_frames
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import MisuseError
 from vasomim.inference.backends import Images, require_modules
-from vasomim.models.shipped import shipped_weights
+from vasomim.models.shipped import shipped_weights, weights_path
 
 COMPARED = 4
 """Frames that the exported network is compared with torch on."""
@@ -24,11 +24,11 @@ WORTH_A_WARNING = 0.9
 
 def run(config: ExportConfig, *, json: bool = False, verbose: bool = False) -> int:
     """Write OUT with the network, its config and card; print how it agrees with torch."""
+    path, output = _weights(config)
     packages = ("onnx", "onnxscript", "onnxruntime", *(["openvino"] if config.format == "openvino" else []))
     require_modules(*packages, purpose=f"exporting to {config.format}")
     from vasomim.export.folder import load_segmenter, refuse_filled, write_export  # needs what was just asked for
 
-    path, output = _weights(config)
     refuse_filled(config.out)
     network, described = load_segmenter(path, output)
     frames = list(_frames(config, described.get("inference", {})))
@@ -54,10 +54,9 @@ def _weights(config: ExportConfig) -> tuple[Path, str | None]:
         raise MisuseError(f"got {len(config.inputs)} INPUTs, need one: a run folder, its export folder or weight file")
     if config.calibration and not config.int8:
         warn("--calibration has an effect with --int8 alone, other than the frames to compare on")
-    shipped = shipped_weights(config.inputs[0])
-    if shipped is None:
-        return config.inputs[0], config.output
-    return shipped.path, config.output or shipped.output
+    name = config.inputs[0]
+    shipped = shipped_weights(name)
+    return weights_path(name), config.output or (shipped.output if shipped else None)
 
 
 def _frames(config: ExportConfig, inference: Mapping[str, Any]) -> Iterator[Images]:

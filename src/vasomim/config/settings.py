@@ -246,8 +246,8 @@ class PredictConfig:
 class ExportConfig:
     """Write a trained segmenter as a network for ONNX Runtime or OpenVINO, which compute it faster on a CPU."""
 
-    inputs: tuple[Path, ...] = ()
-    """`default`, `fast`, or a run folder, export folder or weight file; one."""
+    inputs: tuple[str, ...] = ()
+    """`default`, `full-tree`, `fast`, or a run folder, export folder or weight file; one."""
     output: str | None = None
     """Which output of weights that have several: `main` or `full-tree`; none takes the first."""
     out: Path = Path("exported")
@@ -291,8 +291,8 @@ class ReportConfig:
 class InspectConfig:
     """What a weight file is, whose, and which of our models it starts; convert encoders for other libraries."""
 
-    inputs: tuple[Path, ...] = ()
-    """Weight files, run, export or Hugging Face folders."""
+    inputs: tuple[str, ...] = ()
+    """`default`, `fast`, `encoder`, or weight files, run, export or Hugging Face folders."""
     model: str | None = None
     """Compare with this model alone, and show what becomes of every tensor; none takes those of the file's size."""
     export: Literal["timm", "hf-vit", "hf-vitmae"] | None = None

@@ -14,7 +14,7 @@ import numpy as np
 
 from vasomim.data.files import is_file, stays_inside
 from vasomim.data.frames import read_frame
-from vasomim.data.listing import check_size, make_records, natural_key, require_layout, some
+from vasomim.data.listing import check_size, list_frames, make_records, natural_key, require_layout, some
 from vasomim.data.polygons import Polygon, rasterise, rasterise_classes, rasteriser_named
 from vasomim.errors import DataError
 from vasomim.types import Box, Record, Sample
@@ -62,10 +62,10 @@ class ArcadeDataset:
         file = _annotation_file(self.root)
         self._frames = sorted(_read_annotations(file), key=lambda frame: natural_key(frame.file_name))
         images = self.root / "images"
-        _check_files(images, [frame.file_name for frame in self._frames], file)
-        self.records: Sequence[Record] = make_records(
-            [images / frame.file_name for frame in self._frames], images, self.root
-        )
+        names = [frame.file_name for frame in self._frames]
+        _check_files(images, names, file)
+        _warn_about_unlisted(images, names, file)
+        self.records: Sequence[Record] = make_records([images / name for name in names], images, self.root)
         self.has_vessels = any(frame.segments for frame in self._frames)
         """Whether any vessel segment is outlined, so that samples have masks."""
         _warn_about(self._frames, file, self.has_vessels)
@@ -188,6 +188,15 @@ def _check_files(images: Path, names: Sequence[str], file: Path) -> None:
         raise DataError(
             f"{file} lists {len(missing)} of {len(names)} image(s) that are not in {images}: {some(missing)}; "
             "copy them there or remove their entries"
+        )
+
+
+def _warn_about_unlisted(images: Path, names: Sequence[str], file: Path) -> None:
+    listed = {images / name for name in names}
+    unlisted = [path.relative_to(images).as_posix() for path in list_frames(images) if path not in listed]
+    if unlisted:
+        _log.warning(
+            "%s does not list %d image(s) in %s, and they are left out: %s", file, len(unlisted), images, some(unlisted)
         )
 
 

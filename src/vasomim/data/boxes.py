@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vasomim.data.frames import read_frame
-from vasomim.data.listing import list_frames, make_records, no_frame, require_layout, some
+from vasomim.data.listing import list_readable, make_records, no_frame, require_layout, some
 from vasomim.errors import DataError
 from vasomim.types import Box, Record, Sample
 
@@ -44,7 +44,7 @@ class BoxesDataset:
         root = require_layout(Path(root), is_boxes_folder, f"images/ and {TABLE}")
         frames = root / "images"
         self._notes = read_boxes(root / TABLE)
-        records = make_records(list_frames(frames), frames, root)
+        records = make_records(list_readable(frames), frames, root)
         if not records:
             raise no_frame(frames)
         missing = set(self._notes) - {_name(record, frames) for record in records}

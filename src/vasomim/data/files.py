@@ -13,7 +13,8 @@ from typing import BinaryIO
 from vasomim.errors import DataError, MisuseError
 
 _BESIDE = re.compile(r"\..+\.(\d+)")
-"""What a file is called until it is whole, here and wherever one is written: its name and its writer's number."""
+"""What a file is called until it is whole, here and wherever one is written: its name, or a hash of it, and its
+writer's number."""
 
 
 @contextmanager
@@ -85,9 +86,12 @@ def locked(path: Path, task: str) -> Iterator[None]:
 
 
 def contents(folder: Path) -> list[str]:
-    """Sorted names in a folder, but for those that a killed process left half written; none where it is missing."""
+    """Sorted names in a folder, none where it is missing; what is hidden does not count.
+
+    Hidden are files that a killed process left half written, and those that systems put anywhere, such as .DS_Store.
+    """
     names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-    return [name for name in names if not _BESIDE.fullmatch(name)]
+    return [name for name in names if not name.startswith(".")]
 
 
 def stays_inside(name: str) -> bool:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from vasomim.data.boxes import TABLE, FrameNote, read_boxes, with_patients
 from vasomim.data.frames import is_frame, read_record
-from vasomim.data.listing import check_size, holds_frames, list_frames, make_records, no_frame, require_layout, some
+from vasomim.data.listing import check_size, holds_frames, list_readable, make_records, no_frame, require_layout, some
 from vasomim.data.mask_files import MaskFiles, MaskPlace, is_mask_file
+from vasomim.data.mask_levels import LostLevels
 from vasomim.data.runs import expand_runs
 from vasomim.errors import DataError
 from vasomim.types import Record, Sample
@@ -46,7 +47,7 @@ class FolderDataset(FrameList):
             MisuseError: missing, or without any frame.
         """
         root = Path(root)
-        super().__init__(make_records(list_frames(root), root if root.is_dir() else root.parent, root))
+        super().__init__(make_records(list_readable(root), root if root.is_dir() else root.parent, root))
         if not self.records:
             raise no_frame(root)
 
@@ -70,7 +71,7 @@ class MaskedFolderDataset:
         assert folder is not None
         masks = MaskFiles(folder)
         notes = read_boxes(root / TABLE) if (root / TABLE).is_file() else {}
-        listed = make_records(list_frames(frames, is_frame=is_frame), frames, root)
+        listed = make_records(list_readable(frames, is_frame=is_frame), frames, root)
         if not listed:
             raise no_frame(frames, dicom=True)
         records = expand_runs(with_patients(listed, frames, notes))
@@ -79,6 +80,7 @@ class MaskedFolderDataset:
         in_runs = any(record.frame is not None for record in records)
         _check_pairs(_unmasked(records, places), masks.unused(places.values()), root, folder.name, in_runs=in_runs)
         _report_unmasked_frames(len(records) - len(self.records))
+        self._lost = LostLevels()
         self._masks = [places[record.id] for record in self.records]
         self._notes: list[FrameNote | None] = [
             notes.get(record.path.relative_to(frames).as_posix()) for record in self.records
@@ -90,7 +92,7 @@ class MaskedFolderDataset:
     def __getitem__(self, index: int) -> Sample:
         record, place, note = self.records[index], self._masks[index], self._notes[index]
         name = str(place.path) if record.frame is None else f"the mask of {record.id}"
-        image, mask = read_record(record), place.read(name)
+        image, mask = read_record(record), place.read(name, self._lost)
         check_size(image.shape, mask.shape, record.shown, f"its mask {name}" if record.frame is None else name)
         return Sample(record, image, mask=mask, boxes=note.boxes if note else ())
 

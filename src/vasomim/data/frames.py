@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import math
@@ -19,7 +20,7 @@ from vasomim.data.dicom.layout import MAX_PIXELS
 from vasomim.data.dicom.parsing import is_dicom
 from vasomim.data.dicom.run import cached_run
 from vasomim.data.picture_size import picture_size
-from vasomim.errors import DataError, MisuseError
+from vasomim.errors import DataError, LongNameError, MisuseError
 from vasomim.ops.full_scale import as_share, full_scale
 from vasomim.types import BoolImage, FloatImage, Record
 
@@ -116,7 +117,11 @@ def read_mask(path: Path | str) -> BoolImage:
     Raises:
         MisuseError, DataError: as `read_frame`.
     """
-    values = mask_values(read_channels(path))
+    return above_half(mask_values(read_channels(path)))
+
+
+def above_half(values: Pixels) -> BoolImage:
+    """The mask (H, W) in the values that `mask_values` gives."""
     return np.asarray(values > values.max() / 2, dtype=np.bool_)
 
 
@@ -179,18 +184,27 @@ def write_png(path: Path, array: npt.NDArray[Any]) -> None:
 
     Raises:
         ValueError: another shape or type.
+        LongNameError: the file cannot be called that.
         DataError: the file cannot be written, for example because the disk is full.
     """
     content = _encode_png(array)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(content)
         beside.replace(path)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise LongNameError(f"cannot write {path}: {error.strerror}; shorten it or its folders' names") from error
         raise DataError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from error
     finally:
         _remove(beside)
+
+
+def _beside(path: Path) -> Path:
+    """Where a file lies until it is whole: a short name, since one that is legal may leave no room for an addition."""
+    short = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
+    return path.with_name(f".{short}.{os.getpid()}")
 
 
 def _remove(path: Path) -> None:

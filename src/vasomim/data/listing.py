@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from vasomim.data.frames import FRAME_SUFFIXES, is_picture
+from vasomim.data.frames import FRAME_SUFFIXES, is_picture, is_run
 from vasomim.errors import DataError, MisuseError
 from vasomim.types import Record
 
 RUN_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
 """What DICOM files may be called, if they have a suffix at all."""
+UNREAD_SUFFIXES = frozenset({
+    ".gif", ".jp2", ".j2k", ".jpx", ".jpf", ".jls", ".jxl", ".jfif", ".jpe", ".heic", ".heif", ".avif", ".ppm", ".pbm",
+    ".pnm", ".tga", ".pcx", ".psd", ".exr", ".nii", ".mha", ".nrrd", ".avi", ".mp4", ".m4v", ".mov", ".mkv", ".wmv",
+    ".mpg", ".mpeg", ".webm", ".flv", ".ogv",
+})  # fmt: skip
+"""Pictures and films of types that are not read, compared in lower case: they are to be missed, not passed over."""
 Enter = Callable[[Path], Path | None]
 """What to list in place of a folder: itself, a folder in it, or nothing."""
+_log = logging.getLogger(__name__)
 
 
 def list_frames(
@@ -39,6 +47,32 @@ def list_frames(
     if not root.is_dir():
         raise MisuseError(f"no such file or folder: {root}")
     return list(_walk(root, enter, is_frame, set()))
+
+
+def list_readable(
+    root: Path, enter: Enter = lambda folder: folder, is_frame: Callable[[Path], bool] = is_picture
+) -> list[Path]:
+    """As `list_frames`, with a warning where pictures or films of types that are not read are left out."""
+    unread: list[Path] = []
+
+    def taken(path: Path) -> bool:
+        if is_frame(path):
+            return True
+        if path.suffix.lower() in UNREAD_SUFFIXES:
+            unread.append(path)
+        return False
+
+    found = list_frames(root, enter, taken)
+    if unread:
+        shown = unread[0].relative_to(root).as_posix() if may_be_named(found) else f"*{unread[0].suffix}"
+        message = "%s: %d file(s) of types that are not read were left out, e.g. %s; convert them to PNG"
+        _log.warning(message, root, len(unread), shown)
+    return found
+
+
+def may_be_named(files: Iterable[Path]) -> bool:
+    """Whether messages may repeat what lies around these files: beside DICOM, folders and files may name patients."""
+    return not any(map(is_run, files))
 
 
 def _walk(folder: Path, enter: Enter, is_frame: Callable[[Path], bool], seen: set[str]) -> Iterator[Path]:
@@ -91,7 +125,12 @@ def _stem(name: PurePosixPath) -> PurePosixPath:
 
 def holds_frames(folder: Path, is_frame: Callable[[Path], bool] = is_picture) -> bool:
     """Whether there is a frame in the folder or below it."""
-    return folder.is_dir() and next(_walk(folder, lambda inner: inner, is_frame, set()), None) is not None
+    return first_frame(folder, is_frame) is not None
+
+
+def first_frame(folder: Path, is_frame: Callable[[Path], bool] = is_picture) -> Path | None:
+    """A frame in the folder or below it, if there is one."""
+    return next(_walk(folder, lambda inner: inner, is_frame, set()), None) if folder.is_dir() else None
 
 
 def require_layout(root: Path, fits: Callable[[Path], bool], wanted: str) -> Path:

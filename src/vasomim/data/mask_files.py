@@ -11,8 +11,9 @@ from vasomim.data.dicom.elements import uid
 from vasomim.data.dicom.parsing import quiet
 from vasomim.data.dicom.run import cached_run
 from vasomim.data.dicom.segmentation import read_segmentation
-from vasomim.data.frames import is_picture, is_run, read_mask
+from vasomim.data.frames import above_half, is_picture, is_run, mask_values, read_channels
 from vasomim.data.listing import RUN_SUFFIXES, list_frames
+from vasomim.data.mask_levels import LostLevels
 from vasomim.errors import DataError, MisuseError
 from vasomim.types import BoolImage, Record
 
@@ -25,11 +26,12 @@ class MaskPlace:
     frame: int | None = None
     """Of a DICOM segmentation: the frame of the run, from 0; None for a picture."""
 
-    def read(self, name: str) -> BoolImage:
+    def read(self, name: str, lost: LostLevels) -> BoolImage:
         """The mask (H, W).
 
         Args:
             name: what messages call it, as its path may name a patient.
+            lost: is shown the values of a picture, to warn of levels that do not count.
 
         Raises:
             MisuseError, DataError: it cannot be read.
@@ -37,9 +39,11 @@ class MaskPlace:
         if self.frame is not None:
             return read_segmentation(self.path, name).mask(self.frame)
         try:
-            return read_mask(self.path)
+            values = mask_values(read_channels(self.path))
         except (DataError, MisuseError) as error:
             raise type(error)(str(error).replace(str(self.path), name)) from None
+        lost.look(values, name)
+        return above_half(values)
 
 
 def is_mask_file(path: Path) -> bool:

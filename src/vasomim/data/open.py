@@ -14,7 +14,15 @@ from vasomim.data.dicom.directory import is_dicomdir, referenced_files
 from vasomim.data.folder import FrameList, MaskedFolderDataset, is_masked_folder
 from vasomim.data.frame_list import is_frame_list, read_frame_list
 from vasomim.data.frames import is_frame
-from vasomim.data.listing import list_frames, make_records, no_frame, require_layout, sub_folders
+from vasomim.data.listing import (
+    first_frame,
+    list_readable,
+    make_records,
+    may_be_named,
+    no_frame,
+    require_layout,
+    sub_folders,
+)
 from vasomim.data.nnunet import IMAGES, NnUNetDataset, is_nnunet_folder, name_cases
 from vasomim.data.packed import HEAD, PLAN, PackDataset, is_pack
 from vasomim.data.runs import expand_runs
@@ -89,7 +97,29 @@ def frame_files(root: Path, wanted: Callable[[Path], bool] | None = None) -> lis
     Raises:
         MisuseError, DataError: as `list_frames`.
     """
-    return list_frames(_enter(root) or root, _enter, wanted or is_frame)
+    outputs: list[Path] = []
+
+    def enter(folder: Path) -> Path | None:
+        if _marker(folder):
+            outputs.append(folder)
+        return _enter(folder)
+
+    found = list_readable(_enter(root) or root, enter, wanted or is_frame)
+    _report_outputs(root, outputs, found)
+    return found
+
+
+def _report_outputs(root: Path, outputs: Sequence[Path], found: Sequence[Path]) -> None:
+    """Say which folders with frames were left out: others, too, may call a file run.json."""
+    first = {folder: frame for folder in outputs if (frame := first_frame(folder, is_frame))}
+    if first:
+        folder = next(iter(first))
+        shown = folder.relative_to(root).as_posix() if may_be_named([*found, *first.values()]) else "*"
+        message = (
+            "%s: %d folder(s) with frames were left out, as a file in them says that this software made them, e.g. "
+            "%s/%s; to take their frames, name them or rename that file"
+        )
+        _log.warning(message, root, len(first), shown, _marker(folder))
 
 
 def open_labelled(paths: Iterable[Path | str], rasteriser: str = "arcade-official") -> FrameDataset:
@@ -145,12 +175,17 @@ def _is_labelled(root: Path) -> bool:
 
 def _enter(folder: Path) -> Path | None:
     """Of a labelled set its images alone; nothing of what this software or a filter wrote."""
-    if any((folder / marker).is_file() for marker in OUTPUT_MARKERS) or is_vessel_folder(folder):
+    if _marker(folder) or is_vessel_folder(folder):
         return None
     if is_nnunet_folder(folder):
         return folder / IMAGES
     labelled = (folder / "images").is_dir() and (_is_labelled(folder) or is_boxes_folder(folder))
     return folder / "images" if labelled else folder
+
+
+def _marker(folder: Path) -> str:
+    """The file that says that this software made a folder, empty where there is none."""
+    return next((marker for marker in OUTPUT_MARKERS if (folder / marker).is_file()), "")
 
 
 def _records(root: Path, paths: Sequence[Path]) -> list[Record]:

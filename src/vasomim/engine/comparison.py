@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vasomim.engine.evaluation import EvaluationCard
+from vasomim.engine.files import printable
 from vasomim.errors import DataError, MisuseError
 from vasomim.metrics import METRICS
 from vasomim.stats import PAIRED_TEST, paired_test
@@ -26,7 +27,9 @@ class StoredEvaluation:
     path: Path
     protocol: Mapping[str, Any]
     values: Mapping[str, Mapping[str, float]]
-    """Values by metric, by frame id."""
+    """Values by metric, by frame id as it is printed."""
+    failed: frozenset[str] = frozenset()
+    """Ids of frames that could not be measured."""
 
 
 def read_evaluation(path: Path) -> StoredEvaluation:
@@ -44,9 +47,10 @@ def read_evaluation(path: Path) -> StoredEvaluation:
                 f"no {file.name} in {file.parent}; name a folder written by `vasomim evaluate ... --out FOLDER`"
             )
     try:
-        protocol = json.loads(card.read_text(encoding="utf-8"))["protocol"]
-        return StoredEvaluation(path, dict(protocol), _read_values(table))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        content = json.loads(card.read_text(encoding="utf-8"))
+        failed = frozenset(printable(failure["id"]) for failure in content.get("failures", ()))
+        return StoredEvaluation(path, dict(content["protocol"]), _read_values(table), failed)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"cannot read the evaluation in {card.parent}: {type(error).__name__}: {error}; evaluate again"
         ) from error
@@ -63,13 +67,21 @@ def compare(card: EvaluationCard, other: StoredEvaluation) -> EvaluationCard:
 
     Raises:
         MisuseError: other frames, other labels or another protocol.
+        DataError: a frame was measured in one of the two alone.
     """
-    check_comparable(card.ids, card.protocol, other)
+    names = [printable(name) for name in card.ids]
+    check_comparable([*card.ids, *(failure.id for failure in card.failures)], card.protocol, other)
+    alone = sorted(set(names) ^ set(other.values))
+    if alone:
+        raise DataError(
+            f"not compared with {other.path}: {len(alone)} frame(s) could be measured in one of the two alone, such as "
+            f"{', '.join(alone[:3])}; mend or remove them and evaluate both again"
+        )
     if card.protocol["data"] != other.protocol.get("data"):
         raise MisuseError(f"{other.path} has the same frame ids but other labels; evaluate both on the same labels")
     results = {}
     for name in METRICS:
-        theirs = [other.values[frame][name] for frame in card.ids]
+        theirs = [other.values[frame][name] for frame in names]
         result = paired_test(card.values(name), theirs, card.resamples, card.seed, groups=card.patients)
         results[name] = {
             "mean": result.mean_a,
@@ -78,7 +90,7 @@ def compare(card: EvaluationCard, other: StoredEvaluation) -> EvaluationCard:
             "ci95": list(result.ci95),
             "p_value": result.p_value,
         }
-    comparison = {"other": str(other.path), "n": len(card), "test": PAIRED_TEST, "metrics": results}
+    comparison = {"other": printable(str(other.path)), "n": len(card), "test": PAIRED_TEST, "metrics": results}
     return dataclasses.replace(card, comparison=comparison)
 
 
@@ -86,14 +98,14 @@ def check_comparable(ids: Sequence[str], protocol: Mapping[str, Any], other: Sto
     """Refuse what can be refused before a frame is measured.
 
     Args:
-        ids: Of the frames to be measured.
+        ids: Of the frames to be measured. Those that the other evaluation could not measure may fail here as well.
         protocol: The part of the protocol that is settled so far.
         other: What to compare with.
 
     Raises:
         MisuseError: other frames or another protocol.
     """
-    ours, theirs = set(ids), set(other.values)
+    ours, theirs = {printable(name) for name in ids} - other.failed, set(other.values)
     if ours != theirs:
         extra = sorted(ours ^ theirs)
         raise MisuseError(

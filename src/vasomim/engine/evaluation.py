@@ -66,6 +66,13 @@ class Case(NamedTuple):
     """Native pixels per pixel of these maps, for the width classes."""
 
 
+class Failure(NamedTuple):
+    """One frame that cannot be measured, and why, in one line."""
+
+    id: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class FrameScores:
     """What is kept of a frame: numbers, no pixels."""
@@ -86,6 +93,7 @@ class EvaluationCard:
     """All numbers of one evaluation, and under which protocol they were taken."""
 
     frames: Sequence[FrameScores]
+    """Those that were measured; every number is of them alone."""
     width_sums: IntArray
     """(4, 8), see `metrics.width_counts`."""
     reliability: FloatArray | None
@@ -95,6 +103,8 @@ class EvaluationCard:
     seed: int = 0
     comparison: Mapping[str, Any] | None = None
     """Paired test against another evaluation, see `engine.comparison`."""
+    failures: Sequence[Failure] = ()
+    """Frames that could not be measured."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -135,6 +145,7 @@ class EvaluationCard:
             "pooled": pooled_scores(tp, fp, fn),
             "by_width": scores_by_width(self.width_sums),
             "protocol": dict(self.protocol),
+            "failures": [failure._asdict() for failure in self.failures],
         }
         if self.reliability is not None:
             card["calibration"] = _calibration(self.reliability)
@@ -180,8 +191,11 @@ class EvaluationCard:
         write_text(folder / "evaluation.json", self.to_json() + "\n")
 
 
+_Given = Case | Failure | tuple[str, npt.NDArray[Any], npt.NDArray[Any]]
+
+
 def evaluate(
-    cases: Iterable[Case | tuple[str, npt.NDArray[Any], npt.NDArray[Any]]],
+    cases: Iterable[_Given],
     threshold: float = 0.5,
     *,
     high_threshold: float = 0.0,
@@ -190,6 +204,7 @@ def evaluate(
     seed: int = 0,
     workers: int | None = None,
     progress: Callable[[int], object] = lambda _: None,
+    failed: Callable[[Failure], object] | None = None,
 ) -> EvaluationCard:
     """Measure every frame with every metric.
 
@@ -198,7 +213,8 @@ def evaluate(
 
     Args:
         cases: Frames as `Case` or (id, probability, target). Masks (bool or integer) in the place of probabilities
-            are taken as they are, and the card has no calibration then.
+            are taken as they are, and the card has no calibration then. A `Failure` stands for a frame that its
+            source could not give.
         threshold: A pixel may be vessel where its probability is at least this.
         high_threshold: Pieces of such pixels stay that reach this, see `ops.hysteresis.Cut`; 0 keeps them all.
         protocol: What else should be on record: weights, rasteriser, size.
@@ -206,10 +222,12 @@ def evaluate(
         seed: Of the resamples.
         workers: Threads; None takes one a core, at most 4.
         progress: Called with the number of frames just done.
+        failed: Called with each frame that cannot be measured; the others are, and the card lists it. None stops at
+            the first.
 
     Raises:
-        DataError: No frame, an id twice, masks mixed with probabilities, or a frame whose maps cannot be compared
-            (named).
+        DataError: No frame that can be measured, an id twice, masks mixed with probabilities, or, without `failed`, a
+            frame whose maps cannot be compared (named).
         ValueError: A threshold is not in [0, 1].
     """
     cut = Cut(threshold, high_threshold)
@@ -218,8 +236,12 @@ def evaluate(
             raise ValueError(f"{name} must lie in [0, 1], got {value}")
     sums = _Sums()
     threads = workers or min(4, os.cpu_count() or 1)
-    for measured in _ahead((Case(*case) for case in cases), lambda case: _measure(case, cut), threads):
+    for measured in _ahead(cases, lambda case: _measure(case, cut), threads):
         sums.add(measured)
+        if isinstance(measured, Failure):
+            if failed is None:
+                raise DataError(measured.reason)
+            failed(measured)
         progress(1)
     return sums.card(cut, protocol or {}, resamples, seed)
 
@@ -238,8 +260,12 @@ class _Sums:
         self.widths = np.zeros((len(WIDTH_CLASSES), 8), dtype=np.int64)
         self.reliability = np.zeros((BINS, 3))
         self.soft: set[bool] = set()
+        self.failures: list[Failure] = []
 
-    def add(self, measured: _Measured) -> None:
+    def add(self, measured: _Measured | Failure) -> None:
+        if isinstance(measured, Failure):
+            self.failures.append(measured)
+            return
         scores = measured.scores
         if scores.id in self.frames:
             raise DataError(f"frame {scores.id} occurs twice; give each frame once")
@@ -254,6 +280,10 @@ class _Sums:
             )
 
     def card(self, cut: Cut, protocol: Mapping[str, Any], resamples: int, seed: int) -> EvaluationCard:
+        if self.failures and not self.frames:
+            raise DataError(
+                f"none of {len(self.failures)} frames can be measured; the first one: {self.failures[0].reason}"
+            )
         if not self.frames:
             raise DataError("got no labelled frame to evaluate; name a folder with images/ and masks/, or of ARCADE")
         frames, soft = list(self.frames.values()), self.soft == {True}
@@ -267,10 +297,14 @@ class _Sums:
             "data": {"frames": len(frames), "fingerprint": fingerprint(frames)},
             **protocol,
         }
-        return EvaluationCard(frames, self.widths, self.reliability if soft else None, full, resamples, seed)
+        reliability = self.reliability if soft else None
+        return EvaluationCard(frames, self.widths, reliability, full, resamples, seed, failures=self.failures)
 
 
-def _measure(case: Case, cut: Cut) -> _Measured:
+def _measure(given: _Given, cut: Cut) -> _Measured | Failure:
+    if isinstance(given, Failure):
+        return given
+    case = Case(*given)
     probability = np.asarray(case.probability)
     soft = np.issubdtype(probability.dtype, np.floating)
     try:
@@ -278,7 +312,7 @@ def _measure(case: Case, cut: Cut) -> _Measured:
         reliability = reliability_counts(probability, target, BINS) if soft else None
         pair = MaskPair(cut(probability) if soft else probability, target)
     except ValueError as error:
-        raise DataError(f"frame {case.id} cannot be measured: {error}") from error
+        return Failure(case.id, f"frame {case.id} cannot be measured: {error}")
     scores = FrameScores(case.id, case.patient, image_metrics(pair), pair.counts, pair.shape, _digest(target))
     return _Measured(scores, width_counts(pair, case.scale), reliability)
 
@@ -287,10 +321,12 @@ def _digest(target: npt.NDArray[np.bool_]) -> str:
     return hashlib.sha256(repr(target.shape).encode() + np.packbits(target).tobytes()).hexdigest()
 
 
-def _ahead(cases: Iterable[Case], function: Callable[[Case], _Measured], threads: int) -> Iterator[_Measured]:
+def _ahead(
+    cases: Iterable[_Given], function: Callable[[_Given], _Measured | Failure], threads: int
+) -> Iterator[_Measured | Failure]:
     """`map` in threads, in order, with a bounded number of cases under way."""
     with ThreadPoolExecutor(threads, thread_name_prefix="metrics") as pool:
-        pending: deque[Future[_Measured]] = deque()
+        pending: deque[Future[_Measured | Failure]] = deque()
         try:
             for case in cases:
                 pending.append(pool.submit(function, case))
@@ -305,7 +341,8 @@ def _ahead(cases: Iterable[Case], function: Callable[[Case], _Measured], threads
 def fingerprint(frames: Iterable[FrameScores]) -> str:
     """Hash of all ids and labels as evaluated, whatever their order."""
     lines = sorted(f"{frame.id}\0{frame.digest}\n" for frame in frames)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
+    # Names of files need not be UTF-8; Python hands their bytes on as surrogates, which plain UTF-8 refuses.
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _calibration(counts: FloatArray) -> dict[str, Any]:

@@ -60,13 +60,22 @@ def render_page(
     sections += [("By vessel width", _widths(card["by_width"])), ("Dice of each frame", _ranking(sorted_dice))]
     if "calibration" in card:
         sections.append(("Calibration", _calibration(card["calibration"])))
+    if card["failures"]:
+        rows = [[failure["id"], failure["reason"]] for failure in card["failures"]]
+        sections.append(("Not measured", html_table(rows, ["frame", "reason"])))
     sections.append(("Protocol", _protocol(card["protocol"])))
     return html_page(
         "Evaluation",
         sections,
         footer="Research use only, not a medical device.",
-        lead=f"{card['n']} frames. Means are of per-image values; intervals are 95 % bootstrap intervals.",
+        lead=f"{count_text(card)}. Means are of per-image values; intervals are 95 % bootstrap intervals.",
     )
+
+
+def count_text(card: Mapping[str, Any]) -> str:
+    """How many frames were measured, and how many could not be."""
+    failed = len(card["failures"])
+    return f"{card['n']} frames" + (f" ({failed} could not be measured)" if failed else "")
 
 
 def _scores(card: Mapping[str, Any]) -> str:

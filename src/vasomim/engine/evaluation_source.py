@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from vasomim.data.predictions import PredictedMasks
 from vasomim.data.samples import FrameDataset
-from vasomim.engine.evaluation import Case
+from vasomim.engine.evaluation import Case, Failure
 from vasomim.engine.evaluation_page import Picture
-from vasomim.errors import DataError
+from vasomim.errors import DataError, MisuseError
 from vasomim.ops.hysteresis import Cut
 from vasomim.ops.resize import resize_area, resize_mask
 from vasomim.types import BoolImage, FloatImage, Record
@@ -42,32 +42,38 @@ class EvaluationSource:
     """Where the cases of an evaluation come from; frames are read when they are needed, and not kept."""
 
     dataset: FrameDataset
-    predict: Callable[[Sequence[LabelledFrame]], Sequence[Map]]
-    """One map a frame, of its target's shape."""
+    predict: Callable[[Sequence[LabelledFrame]], Sequence[Map | Failure]]
+    """One map a frame, of its target's shape, or why there is none."""
     size: int | None = None
     """Side that frames and labels are resized to; None is native size."""
     batch_size: int = 8
     """Frames predicted together."""
 
-    def cases(self) -> Iterator[Case]:
-        """Every frame of the data set with its prediction.
-
-        Raises:
-            DataError: a frame cannot be read or has no label, or a prediction has another size.
-        """
+    def cases(self) -> Iterator[Case | Failure]:
+        """Every frame of the data set with its prediction, or why it, its label or its prediction cannot be used."""
         everything = range(len(self.dataset))
         for start in everything[:: self.batch_size]:
-            frames = [self._frame(index) for index in everything[start : start + self.batch_size]]
-            for frame, predicted in zip(frames, self.predict(frames), strict=True):
-                yield Case(frame.record.id, predicted, frame.target, frame.record.patient, frame.scale)
+            read = [self._read(index) for index in everything[start : start + self.batch_size]]
+            yield from (item for item in read if isinstance(item, Failure))
+            frames = [item for item in read if isinstance(item, LabelledFrame)]
+            for frame, found in zip(frames, self.predict(frames) if frames else (), strict=True):
+                yield found if isinstance(found, Failure) else _case(frame, found)
 
     def picture(self, name: str, cut: Cut) -> Picture:
         """The frame of that id, read and predicted once more."""
         index = next(k for k, record in enumerate(self.dataset.records) if record.id == name)
         frame = self._frame(index)
         predicted = self.predict([frame])[0]
+        if isinstance(predicted, Failure):  # it could be read a while ago
+            raise DataError(predicted.reason)
         mask = predicted.astype(np.bool_) if predicted.dtype == np.bool_ else cut(predicted.astype(np.float32))
         return Picture(frame.image, mask, frame.target)
+
+    def _read(self, index: int) -> LabelledFrame | Failure:
+        try:
+            return self._frame(index)
+        except (DataError, MisuseError) as error:  # misuse: the file is gone
+            return Failure(self.dataset.records[index].id, str(error))
 
     def _frame(self, index: int) -> LabelledFrame:
         sample = self.dataset[index]
@@ -79,7 +85,11 @@ class EvaluationSource:
         return LabelledFrame(sample.record, image, target, sample.image)
 
 
-def stored_masks(masks: PredictedMasks) -> Callable[[Sequence[LabelledFrame]], list[Map]]:
+def _case(frame: LabelledFrame, predicted: Map) -> Case:
+    return Case(frame.record.id, predicted, frame.target, frame.record.patient, frame.scale)
+
+
+def stored_masks(masks: PredictedMasks) -> Callable[[Sequence[LabelledFrame]], list[Map | Failure]]:
     """Predictions from files: of native size, or of the evaluation's; native ones are resized as the labels are."""
 
     def load(frame: LabelledFrame) -> BoolImage:
@@ -93,4 +103,10 @@ def stored_masks(masks: PredictedMasks) -> Callable[[Sequence[LabelledFrame]], l
             f"{frame.native.shape[0]}x{frame.native.shape[1]}; write masks at the frame's native size"
         )
 
-    return lambda frames: [load(frame) for frame in frames]
+    def attempt(frame: LabelledFrame) -> Map | Failure:
+        try:
+            return load(frame)
+        except (DataError, MisuseError) as error:
+            return Failure(frame.record.id, str(error))
+
+    return lambda frames: [attempt(frame) for frame in frames]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from vasomim.errors import VasomimError
@@ -14,7 +15,26 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         VasomimError: it cannot be written, for example because the disk is full; what was there is untouched.
     """
-    write_bytes(path, text.encode())
+    write_bytes(path, printable(text).encode())
+
+
+def printable(text: str) -> str:
+    """Text that any file and terminal takes: bytes of file names that are no UTF-8 are spelled out, as `\\udce9`."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, if it is missing, and find out that files can be written there before there is work to lose.
+
+    Raises:
+        VasomimError: they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise VasomimError(f"cannot write in {folder}: {error.strerror or error}; choose another folder") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:

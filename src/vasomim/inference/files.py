@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from vasomim.data.frames import frame_hash
 from vasomim.data.samples import FrameDataset, subset
-from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
+from vasomim.errors import DataError, Interrupted, LongNameError, MisuseError, VasomimError
 from vasomim.inference.predictor import Predictor
 from vasomim.inference.writers import Parts, PredictionFolder
 from vasomim.types import FloatImage, Prediction, Record
@@ -291,6 +291,11 @@ def _predict(predictor: Predictor, items: list[_Item]) -> Iterator[_Item]:
 
 
 def _write(item: _Item, folder: PredictionFolder) -> _Item:
-    if item.image is not None and item.prediction is not None:
+    if item.image is None or item.prediction is None:
+        return item
+    try:
         folder.write(item.record.id, item.image, item.prediction)
+    except LongNameError:  # other frames may do; what else keeps pictures from being written concerns all of them
+        what = f"cannot write the pictures of {item.record.shown}: their name or path is too long"
+        return dataclasses.replace(item, error=f"{what}; shorten the name of the frame or of its folders")
     return item

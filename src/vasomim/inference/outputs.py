@@ -42,16 +42,12 @@ class Output:
         return Cut(self.threshold, self.high_threshold)
 
     def calibrated(self, probability: FloatImage) -> FloatImage:
-        """Probability by the sigmoid of the bare logit -> calibrated probability, the same shape.
-
-        What is exactly 0 was not looked at, and stays 0.
-        """
+        """Probability by the sigmoid of the bare logit -> calibrated probability, the same shape."""
         if (self.scale, self.shift) == (1.0, 0.0):
             return probability
         safe = np.clip(probability, _EXTREME, 1 - _EXTREME)
         logit = np.log(safe / (1 - safe))
-        calibrated = 1 / (1 + np.exp(-(self.scale * logit + self.shift)))
-        return np.where(probability > 0, calibrated, 0).astype(np.float32)
+        return np.asarray(1 / (1 + np.exp(-(self.scale * logit + self.shift))), np.float32)
 
 
 def choose_output(config: Mapping[str, Any], name: str | None = None) -> Output:

@@ -179,8 +179,7 @@ class Predictor:
             maps = slide(images, self._predict_windows, self.size, self.overlap, self.batch_size)
             # A mean of ones may round to a little more.
             return [self.output.calibrated(np.clip(value, 0, 1)) for value in maps]
-        maps = fit(images, self._predict_windows, self.size, self.batch_size)
-        return [self.output.calibrated(value) for value in maps]
+        return fit(images, self._predict_windows, self.size, self.batch_size, self.output.calibrated)
 
     @overload
     def probability_at(self, images: Images) -> Maps: ...

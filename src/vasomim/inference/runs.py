@@ -24,12 +24,11 @@ from vasomim.inference.files import PredictionSummary, hash_file, ordered
 from vasomim.inference.predictor import Predictor
 from vasomim.inference.run_outputs import RunParts, write_outputs
 from vasomim.inference.temporal import RunFrame, smooth
-from vasomim.inference.writers import PredictionFolder, write_pictures
+from vasomim.inference.writers import RUNS, PredictionFolder, write_pictures
 from vasomim.types import FloatImage, Record
 
 _UNFINISHED = ".unfinished"
 """Where a run is written until it is whole; what a killed call left there is deleted."""
-_RUNS = "runs"
 _WRITERS = 3
 
 
@@ -133,7 +132,7 @@ def predict_runs(
                 hint = f" (file {records.position} of {len(runs)}; --keep-identity shows its path)"
                 line = f"{error}{'' if options.keep_identity or len(runs) == 1 else hint}"
                 failures.append(line)
-                folder.note_failure(records.neutral, line)
+                folder.note_failed_run(records.neutral, line, session.outdated(records))
                 warn(line)
     except KeyboardInterrupt as stop:
         raise Interrupted("stopped; runs that are done stay, and the same command goes on with the others") from stop
@@ -201,6 +200,20 @@ class _Session:
             self.folder.note_run(plan.name, {**_entry(report), "seconds": seconds, "source": source})
         self.done[plan.name] = self.folder.runs[plan.name]
 
+    def outdated(self, records: RunRecords) -> list[str]:
+        """Names of runs that earlier calls made from another content of a file that cannot be used now.
+
+        Only names tell: nothing is found where pixels gave the name, or where files of several folders share it.
+        """
+        first = records.frames[0]
+        names = {first.id, first.id.removesuffix(f"/{(first.frame or 0) + 1:04d}"), records.own} - self.done.keys()
+        known = [name for name in names if name in self.folder.runs]
+        try:
+            source = hash_file(records.path) if known else ""
+        except DataError:
+            return known
+        return [name for name in known if self.folder.runs[name].get("source") != source]
+
     def _plan(self, records: RunRecords, run: DicomRun) -> _Plan:
         """Under which names a run is written.
 
@@ -222,7 +235,7 @@ class _Session:
             return False
         kinds = self.folder.parts.kinds
         pictures = [self.folder.file(kind, frame_id) for kind in kinds for frame_id in plan.ids.values()]
-        files = [self.folder.path / _RUNS / plan.name / file for file in plan.parts.files(len(plan.ids))]
+        files = [self.folder.path / RUNS / plan.name / file for file in plan.parts.files(len(plan.ids))]
         return all(file.is_file() for file in [*pictures, *files])
 
     def _write(self, plan: _Plan) -> dict[str, Any]:
@@ -234,7 +247,7 @@ class _Session:
         for line in warnings:
             self.warn(f"{plan.name}: {line}")
         report = write_outputs(
-            stage / _RUNS / plan.name,
+            stage / RUNS / plan.name,
             lambda index: read_mask(stage / "masks" / f"{plan.ids[index]}.png"),
             Source(
                 run=plan.run,
@@ -269,13 +282,9 @@ class _Session:
     def _move(self, stage: Path, plan: _Plan) -> None:
         """From the stage into place; what an earlier file of that name left goes, runs in sub-folders stay."""
         staged = [file.relative_to(stage) for file in stage.rglob("*") if file.is_file()]
-        stale = [*(self.folder.path / _RUNS / plan.name).glob("*.*")]
-        for kind in self.folder.parts.kinds:
-            stale += (self.folder.path / kind / plan.name).glob("[0-9][0-9][0-9][0-9].png")
         try:
-            for file in stale:
-                if file.is_file():
-                    file.unlink()
+            for file in self.folder.files_of_run(plan.name, self.folder.parts.kinds):
+                file.unlink()
             for inner in staged:
                 target = self.folder.path / inner
                 target.parent.mkdir(parents=True, exist_ok=True)

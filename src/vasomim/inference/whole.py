@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from vasomim.inference.sliding import Windows
-from vasomim.ops.borders import Box, content
+from vasomim.ops.borders import content
 from vasomim.ops.resize import resize_area
 from vasomim.types import FloatImage
 
@@ -33,7 +33,11 @@ def as_fitted(image: FloatImage, size: int) -> FloatImage:
 
 
 def fit(
-    images: Sequence[FloatImage], predict: Callable[[Windows], Windows], size: int, batch_size: int = 4
+    images: Sequence[FloatImage],
+    predict: Callable[[Windows], Windows],
+    size: int,
+    batch_size: int = 4,
+    finish: Callable[[FloatImage], FloatImage] = lambda found: found,
 ) -> list[FloatImage]:
     """Predict whole frames, whose aspect ratio is kept and whose empty borders are left out.
 
@@ -45,6 +49,7 @@ def fit(
         predict: (B, h, w) -> (B, h, w); B is at most `batch_size`.
         size: side S of the square frames that the network is made for.
         batch_size: frames predicted together; those that share a batch have one shape.
+        finish: what is done with each map once it has the size of its content, such as calibration.
 
     Returns:
         One (H, W) float32 map a frame, at its own size; 0 on empty borders.
@@ -55,15 +60,17 @@ def fit(
         for shape in dict.fromkeys(small.shape for small in seen.values()):
             alike = [k for k, small in seen.items() if small.shape == shape]
             maps = predict(np.stack([seen[k] for k in alike]))
-            found |= {k: _framed(value, content(images[k]), images[k]) for k, value in zip(alike, maps, strict=True)}
+            for k, value in zip(alike, maps, strict=True):
+                found[k] = _framed(value, images[k], finish)
     return [found[k] for k in range(len(images))]
 
 
-def _framed(found: FloatImage, box: Box, image: FloatImage) -> FloatImage:
+def _framed(found: FloatImage, image: FloatImage, finish: Callable[[FloatImage], FloatImage]) -> FloatImage:
     """What was found in the content of a frame, in its place, with zeros around it."""
     whole = np.zeros(image.shape, np.float32)
+    box = content(image)
     height, width = image[box].shape
-    whole[box] = _resize_back(found, (height, width))
+    whole[box] = finish(_resize_back(found, (height, width)))
     return whole
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +21,9 @@ from vasomim.viz.images import overlay
 
 SUMMARY = "predictions.json"
 FORMAT_VERSION = 1
+RUNS = "runs"
+"""Folder of what is written of DICOM runs beside the pictures of their frames."""
+_KINDS = ("masks", "overlays", "probability")
 _SAVE_EVERY = 10.0
 """Seconds between two writes of the summary; a killed run repeats at most that much."""
 
@@ -127,10 +131,33 @@ class PredictionFolder:
         self.save()
 
     def note_failure(self, frame_id: str, message: str) -> None:
-        """Remember a frame or run that could not be used; what an earlier file of that name gave is forgotten."""
+        """Remember a frame that could not be used; what an earlier file of its name gave goes, lest it be scored."""
         self.frames.pop(frame_id, None)
         self.runs.pop(frame_id, None)
         self.failures[frame_id] = message
+        self._remove_pictures(frame_id)
+
+    def note_failed_run(self, label: str, message: str, names: Iterable[str] = ()) -> None:
+        """Remember a DICOM file that could not be used; runs of these names are what it gave earlier, and go."""
+        self.failures[label] = message
+        for name in names:
+            if self.runs.pop(name, {}).get("frames") == 1 and name not in self.frames:
+                self._remove_pictures(name)
+            for file in self.files_of_run(name, _KINDS):
+                with suppress(OSError):
+                    file.unlink()
+
+    def files_of_run(self, name: str, kinds: Iterable[str]) -> list[Path]:
+        """What an earlier call wrote of a run of several frames; runs in sub-folders are others."""
+        found = [*(self.path / RUNS / name).glob("*.*")]
+        for kind in kinds:
+            found += (self.path / kind / name).glob("[0-9][0-9][0-9][0-9].png")
+        return [file for file in found if file.is_file()]
+
+    def _remove_pictures(self, frame_id: str) -> None:
+        for kind in _KINDS:
+            with suppress(DataError, OSError):  # none is there, or none can be called that
+                self.file(kind, frame_id).unlink()
 
     def mean_vessel_share(self, frame_ids: Iterable[str]) -> float | None:
         """Mean share of vessel pixels over those of the frames that are done; None where there is none."""

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from vasomim.errors import CheckpointError
+from vasomim.errors import CheckpointError, MisuseError
 
 FOLDER: Final = Path(__file__).parent.parent / "weights"
 SUMS: Final = "SHA256SUMS"
@@ -40,13 +40,30 @@ SHIPPED: Final[dict[str, Shipped]] = {
 def shipped_weights(name: str | Path) -> Shipped | None:
     """The weights of that name, checked; None where the package has none of it. `./NAME` is a path in any case.
 
+    So is a `Path`, which drops the dot of `./NAME`.
+
     Raises:
         CheckpointError: the file is missing or is not the one that was shipped.
     """
-    found = SHIPPED.get(str(name))
+    found = SHIPPED.get(name) if isinstance(name, str) else None
     if found is not None:
         _check(found.folder)
     return found
+
+
+def weights_path(name: str | Path) -> Path:
+    """Where the weights of that name are, or the path itself.
+
+    Raises:
+        MisuseError: nothing is there.
+        CheckpointError: as `shipped_weights`.
+    """
+    shipped = shipped_weights(name)
+    path = shipped.path if shipped else Path(name).expanduser()
+    if not path.exists():
+        names = ", ".join(SHIPPED)
+        raise MisuseError(f"{name} does not exist; give a run folder, an export folder, a weight file, or {names}")
+    return path
 
 
 @cache

@@ -17,8 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vasomim.errors import CheckpointError, MisuseError
-from vasomim.models.shipped import SHIPPED, shipped_weights
+from vasomim.errors import CheckpointError
+from vasomim.models.shipped import weights_path
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 PICKLED = "pytorch_model.bin"
@@ -37,13 +37,9 @@ def find_weights(path: Path | str) -> Path:
         MisuseError: if nothing is there.
         CheckpointError: if a folder holds no weights that we read, or the package's own are damaged.
     """
-    shipped = shipped_weights(path)
-    path = shipped.path if shipped else Path(path)
+    path = weights_path(path)
     if path.is_file():
         return path
-    if not path.is_dir():
-        names = ", ".join(SHIPPED)
-        raise MisuseError(f"{path} does not exist; give a run folder, an export folder, a weight file, or {names}")
     for file in (path / "export" / WEIGHTS, path / WEIGHTS, path / PICKLED):
         if file.is_file():
             return file
