@@ -202,6 +202,10 @@ def card(name: str) -> None:
     result = json.loads(file.read_text()) if file.is_file() else {"evaluations": {}}
     text = CARDS[name]
     lines = [
+        "---",
+        "license: apache-2.0",
+        "---",
+        "",
         f"# {name}",
         "",
         text["about"],

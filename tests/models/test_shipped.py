@@ -15,6 +15,7 @@ from vasomim.inference.predictor import Predictor
 from vasomim.models import shipped
 from vasomim.models.registry import create_model
 from vasomim.models.shipped import FOLDER, SHIPPED, SUMS, shipped_weights
+from vasomim.models.weight_files import read_licence
 from vasomim.models.weights import load_encoder, load_pretrained, save_pretrained
 from vasomim.synth import generate
 
@@ -30,6 +31,7 @@ def test_shipped__is_whole(name: str) -> None:
     card = (found.path / "README.md").read_text()
     for word in ("not a medical device", "CC0", "Popov", "Seed", "known failures"):
         assert word in card, word
+    assert read_licence(found.path / "model.safetensors") == ("apache-2.0", "README.md")
     # Attribution is owed to those whose frames were learned from, and to nobody else.
     assert ("CC BY 4.0" in card) == ("Danilov" in card) == (name != "fast")
     assert "$VASOMIM_DATA" in card or name == "encoder"
