@@ -190,7 +190,8 @@ ALL_SCORES = """All scores; `tried` is how many configurations of that method al
 set aside.
 """
 ABLATION_TEXT = """VasoMIM v2 with one thing changed, by `vasomim benchmark methods --methods ablations`, against the
-full method and against plain MAE.
+full method and against plain MAE. Plain MAE, guidance alone, consistency alone and v2 are the four cells of the paper's
+table. With a tenth of the labels, two seeds and the budget above none of them differs from another in a way that holds.
 
 """
 README_EXTRACTION = """Vessels extracted without labels at run time, against expert masks. The eight weights of

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Filter = Literal["sato", "frangi"]
 
 DEFAULT_SIGMAS = (1.0, 2.0, 3.0, 4.0)
+_ROWS = 64
+"""Rows whose curvature is computed together, so that they stay in the processor's cache."""
 
 
 def _centred(image: npt.NDArray[Any], black_ridges: bool) -> FloatImage:
@@ -62,7 +64,10 @@ def sato(image: npt.NDArray[Any], sigmas: Sequence[float] = DEFAULT_SIGMAS, blac
     best = np.zeros_like(centred)
     room = (np.empty_like(centred), np.empty_like(centred), np.empty_like(centred))
     for sigma in scales:
-        np.maximum(best, largest_curvature(*hessian(centred, sigma, out=room)), out=best)
+        derivatives = hessian(centred, sigma, out=room)
+        for top in range(0, len(best), _ROWS):
+            rows = slice(top, top + _ROWS)
+            np.maximum(best[rows], largest_curvature(*(part[rows] for part in derivatives)), out=best[rows])
     return best
 
 
