@@ -28,7 +28,8 @@ next="--config finetune_default_next --tree.share 0.3"
 default encoder first --config finetune_default
 default first second $next --steps 1150 --crop.scale 0.6 1.0 --crop.intensity 0.5 --seed 0
 default second third $next --steps 1700 --crop.intensity 0.8 --seed 1
-default third default $next
+default third fourth $next
+default fourth default $next --steps 500 --lr 5e-4 --crop.writing 0.3 --seed 3
 
 vasomim finetune "$labelled" --out "$runs/fast_first" --config finetune_fast
 vasomim finetune "$labelled" --init "$runs/fast_first" --out "$runs/fast" --config finetune_fast_next
