@@ -102,15 +102,16 @@ def measure(runners: dict[str, Runner], rounds: int) -> dict[str, dict[str, floa
     }
 
 
-def int8_cost(run: Path, labelled: Path, calibration: Path, most: int) -> dict[str, Any]:
+def int8_cost(run: str, labelled: Path, calibration: Path, most: int) -> dict[str, Any]:
     """Dice and clDice on labelled frames: torch, and int8 with ranges from synthetic frames and from given ones."""
     from vasomim.data.open import open_frames, open_labelled
     from vasomim.export import folder as export
     from vasomim.export.frames import as_seen, spread, synthetic_frames
     from vasomim.inference.predictor import Predictor
+    from vasomim.models.shipped import weights_path
     from vasomim.stats import bootstrap_ci
 
-    network, config = export.load_segmenter(run)
+    network, config = export.load_segmenter(weights_path(run))
     trace_once(network.model)
     given = open_frames([calibration])
     ranges = {
@@ -141,7 +142,12 @@ def int8_cost(run: Path, labelled: Path, calibration: Path, most: int) -> dict[s
         }
         for key, values in found.items()
     }
-    facts = {"weights": run.name, "frames": len(chosen), "calibration_frames": CALIBRATION, "model": config["model"]}
+    facts = {
+        "weights": Path(run).name,
+        "frames": len(chosen),
+        "calibration_frames": CALIBRATION,
+        "model": config["model"],
+    }
     return {**facts, "scores_by_frame_and_difference_to_torch": rows}
 
 
@@ -161,14 +167,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--compile", action="store_true", help="also torch.compile, which needs a C++ compiler")
-    parser.add_argument("--cost", nargs=3, type=Path, metavar=("RUN", "LABELLED", "CALIBRATION"))
+    parser.add_argument("--cost", nargs=3, metavar=("RUN", "LABELLED", "CALIBRATION"))
     parser.add_argument("--frames", type=int, default=200, help="labelled frames at most, evenly spread")
     parser.add_argument("--out", type=Path, help="JSON file to add to; without it stdout alone")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     if options.cost:
-        name = f"int8 cost on {options.frames} frames of {options.cost[1].name}"
-        result = int8_cost(*options.cost, options.frames)
+        name = f"int8 cost on {options.frames} frames of {Path(options.cost[1]).name}"
+        result = int8_cost(options.cost[0], *map(Path, options.cost[1:]), options.frames)
     else:
         name = f"{options.model} {options.size} px, {options.threads} thread(s)"
         with tempfile.TemporaryDirectory() as folder:
