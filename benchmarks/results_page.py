@@ -210,7 +210,8 @@ vessels.
 PAPERS = """
 What the papers report on ARCADE's vessel task, 224 px, all labels, from 171,478 pre-training frames on GPUs (ViT-B;
 arXiv 2602.11536, its own test frames): U-Net from scratch 71.44 Dice / 70.67 clDice, MAE 79.39 / 80.74, VasoMIM v2
-80.25 / 82.06, and v2 with 10 % of the labels 76.01 Dice.
+80.25 / 82.06, and v2 with 10 % of the labels 76.01 Dice. The row of `default` at 224 px is of ARCADE's val
+part, after five stages of fine-tuning: it stands beside these numbers and is no paired comparison with them.
 """
 SHIPPED_SEGMENTERS = ("default", "fast")
 MEMORY = """Peak resident memory of each command with its workers, laptop recipes, 512 px frames (`predict` and
