@@ -32,7 +32,9 @@ default third fourth $next
 default fourth default $next --steps 500 --lr 5e-4 --crop.writing 0.3 --seed 3
 
 vasomim finetune "$labelled" --out "$runs/fast_first" --config finetune_fast
-vasomim finetune "$labelled" --init "$runs/fast_first" --out "$runs/fast" --config finetune_fast_next
+vasomim finetune "$labelled" --init "$runs/fast_first" --out "$runs/fast_second" --config finetune_fast_next
+vasomim finetune "$labelled" --init "$runs/fast_second" --out "$runs/fast" --config finetune_fast_next \
+    --steps 500 --lr 1e-3 --crop.writing 0.3 --seed 2
 
 for name in encoder default fast; do
     python benchmarks/release.py pack "$runs/$name" "$name"
