@@ -64,6 +64,34 @@ def test_open__accepts_changes_outside_the_identity(tmp_path):
         open_run(tmp_path, "lr: 2\nworkers: 8\n", identity="lr: 2")
 
 
+USUAL = "optim:\n  lr: 0.3\n  steps: 10\n  ema: none\nseed: 7\nwriting: 0.0\n"
+NEWER = "optim:\n  lr: 0.1\n  steps: 400\n  ema: none\nseed: 0\nwriting: 0.0\n"
+
+
+def test_open__goes_on_with_a_run_from_before_a_setting_was_known(tmp_path):
+    trained(tmp_path)
+    with open_run(tmp_path, NEWER, usual=USUAL) as run:
+        assert run.record["identity"] == NEWER
+
+
+@pytest.mark.parametrize(
+    ("now", "usual"),
+    [
+        (NEWER.replace("writing: 0.0", "writing: 0.3"), USUAL),
+        (NEWER.replace("ema: none", "ema: 0.9"), USUAL),
+        (NEWER.replace("lr: 0.1", "lr: 0.3"), USUAL),
+        ("optim:\n  lr: 0.1\nseed: 0\n", "optim:\n  lr: 0.3\nseed: 7\n"),  # a setting that is gone
+        (NEWER, ""),
+        (NEWER, "seed: [\n"),
+        (NEWER, "optim: 3\nseed: 7\nwriting: 0.0\n"),
+    ],
+)
+def test_open__takes_settings_that_were_not_known_for_their_defaults_alone(tmp_path, now, usual):
+    trained(tmp_path)
+    with pytest.raises(MisuseError, match="another run"):
+        open_run(tmp_path, now, usual=usual)
+
+
 def test_open__refuses_another_run_and_names_the_difference(tmp_path):
     trained(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -64,7 +64,13 @@ def open_run(config: TrainingConfig, verb: str) -> Iterator[tuple[Fabric, RunFol
         facts["rasteriser"] = rasteriser_of(config)
     with first_alone(fabric):
         run = RunFolder.open(
-            config.out, dump_config(config), verb, facts, identity=identity(config), writer=fabric.is_global_zero
+            config.out,
+            dump_config(config),
+            verb,
+            facts,
+            identity=identity(config),
+            usual=identity(type(config)()),
+            writer=fabric.is_global_zero,
         )
     with run:
         yield fabric, run

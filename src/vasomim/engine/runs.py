@@ -15,6 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any, Self
 
+import yaml
+
 from vasomim._version import __version__
 from vasomim.data.files import clear_leftovers
 from vasomim.engine.files import write_text
@@ -43,6 +45,7 @@ class RunFolder:
         facts: Mapping[str, Any],
         *,
         identity: str | None = None,
+        usual: str = "",
         writer: bool = True,
     ) -> RunFolder:
         """Create the run folder, or reopen it to go on with the same run.
@@ -56,6 +59,8 @@ class RunFolder:
             facts: what else run.json should tell: seed, device, inputs, rasteriser.
             identity: text of the settings that make this run this run; those left out of it may change when it is
                 continued. All settings count where it is None.
+            usual: text of the same settings at their defaults: what a run says nothing of, as it was begun by a version
+                that had no such setting, is taken to be there.
             writer: False on every process but the first: nothing is locked or written.
 
         Raises:
@@ -67,7 +72,7 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         lock = _acquire(path) if writer else None
         try:
-            record = _adopt(path, verb, identity)
+            record = _adopt(path, verb, identity, usual)
             record["identity"] = identity
             record["facts"] = {**record.get("facts", {}), **facts}
             if writer:
@@ -168,7 +173,7 @@ class RunFolder:
             write_text(self.path / "run.json", json.dumps(_plain(self.record), indent=2) + "\n")
 
 
-def _adopt(path: Path, verb: str, identity: str) -> dict[str, Any]:
+def _adopt(path: Path, verb: str, identity: str, usual: str) -> dict[str, Any]:
     """What run.json says of the run to go on with, or a fresh record for a folder that is free."""
     fresh: dict[str, Any] = {"format_version": _FORMAT, "verb": verb, "versions": versions(), "git": git_commit()}
     contents = [entry.name for entry in path.iterdir() if not entry.name.startswith(".")]
@@ -182,13 +187,34 @@ def _adopt(path: Path, verb: str, identity: str) -> dict[str, Any]:
             f"{path} is not empty and holds no run that could be continued (no valid run.json beside "
             f"{', '.join(sorted(contents)[:3])}); choose another --out, or empty it"
         ) from None
-    if there == verb and identity_there == identity:
+    if there == verb and _is_same(identity_there, identity, usual):
         return {**record, "versions": versions(), "git": git_commit()}
     if not _trained(path):
         (path / "metrics.jsonl").unlink(missing_ok=True)
         return fresh
     why = f"a `{there}` run" if there != verb else f"another run: {_differences(identity_there, identity)}"
     raise MisuseError(f"{path} holds {why}; choose another --out, or delete the folder to start again")
+
+
+def _is_same(there: str, now: str, usual: str) -> bool:
+    """Whether two texts of settings say the same, what the first says nothing of being at its default."""
+    if there == now:
+        return True
+    try:
+        old, new, default = (yaml.safe_load(text) for text in (there, now, usual))
+    except yaml.YAMLError:
+        return False
+    return all(isinstance(each, dict) for each in (old, new, default)) and _completed(old, default) == new
+
+
+def _completed(settings: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings, nested ones too, with those that are missing at their defaults."""
+    sections = {
+        name: _completed(value, default[name])
+        for name, value in settings.items()
+        if isinstance(value, dict) and isinstance(default.get(name), dict)
+    }
+    return {**default, **settings, **sections}
 
 
 def _trained(path: Path) -> bool:
