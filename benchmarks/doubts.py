@@ -1,7 +1,8 @@
 """How often real angiograms are doubted, as they are and inverted: python benchmarks/doubts.py [--data $VASOMIM_DATA]
 
 Evenly spread frames of ARCADE's train parts and Danilov, all of XCAD and DCA1 train. A frame as it is should raise no
-doubt; inverted it should be called inverted.
+doubt; inverted it should be called inverted. `least_span` is the least range of grey values, 1st to 99th percentile:
+what `inference.contrast` goes by.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 from pathlib import Path
 
 from vasomim.data.open import open_frames
+from vasomim.inference.contrast import ends
 from vasomim.inference.doubts import doubt_about
 
 SOURCES = {
@@ -24,10 +26,11 @@ SOURCES = {
 """Folder, and frames at most."""
 
 
-def count(folder: Path, most: int) -> dict[str, int]:
-    """Frames looked at, doubted as they are, and called inverted or otherwise doubted once inverted."""
+def count(folder: Path, most: int) -> dict[str, float]:
+    """Frames looked at, doubted as they are, and called inverted or otherwise doubted once inverted; the least span."""
     frames = open_frames([folder])
-    found = {"frames": 0, "doubted": 0, "inverted_named": 0, "inverted_doubted": 0}
+    found = {"frames": 0.0, "doubted": 0.0, "inverted_named": 0.0, "inverted_doubted": 0.0}
+    spans = []
     for index in range(0, len(frames), max(len(frames) // most, 1)):
         image = frames[index].image
         turned = doubt_about(1 - image)
@@ -35,7 +38,9 @@ def count(folder: Path, most: int) -> dict[str, int]:
         found["doubted"] += doubt_about(image) is not None
         found["inverted_named"] += "inverted" in (turned or "")
         found["inverted_doubted"] += turned is not None
-    return found
+        low, high = ends(image)
+        spans.append(high - low)
+    return {**{key: int(value) for key, value in found.items()}, "least_span": round(min(spans), 3)}
 
 
 def main() -> None:
@@ -45,7 +50,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/doubts.json"))
     asked = parser.parse_args()
     rows = {name: count(asked.data / folder, most) for name, (folder, most) in SOURCES.items()}
-    total = {key: sum(row[key] for row in rows.values()) for key in next(iter(rows.values()))}
+    total = {key: sum(row[key] for row in rows.values()) for key in next(iter(rows.values())) if key != "least_span"}
+    total["least_span"] = min(row["least_span"] for row in rows.values())
     asked.out.write_text(
         json.dumps({"command": "python benchmarks/doubts.py", "total": total, "sources": rows}, indent=1)
     )

@@ -10,7 +10,6 @@ weights.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,9 +75,9 @@ def compared(predictor: Predictor, pairs: list[Pair]) -> dict[str, float]:
     } | {"frames": len(seen)}
 
 
-def with_borders() -> list[Pair]:
-    """Frames of ARCADE's train part of which a tenth or more is empty border."""
-    frames = ArcadeDataset(Path(os.environ["VASOMIM_DATA"]) / "arcade/syntax/train")
+def with_borders(folder: Path) -> list[Pair]:
+    """Frames of an ARCADE folder of which a tenth or more is empty border."""
+    frames = ArcadeDataset(folder)
     samples = (frames[index] for index in range(len(frames)))
     return [(s.image, s.mask) for s in samples if s.image[content(s.image)].size < 0.9 * s.image.size]
 
@@ -94,8 +93,9 @@ def rows(run: str, samples: list[Sample]) -> Iterator[dict[str, Any]]:
     predictor = Predictor.from_pretrained(run, "cpu", "fp32", flip=False)
     cases = {name: [(change(s.image), change(s.mask)) for s in samples] for name, change in SHAPES.items()}
     faint = [(np.rint(s.image * 4095) / np.float32(65535), s.mask) for s in samples]
-    others = {"written on": written_on(samples), "a sixteenth of the grey scale": faint, "own borders": with_borders()}
-    for name, pairs in {**cases, **others}.items():
+    cases |= {"written on": written_on(samples), "a sixteenth of the grey scale": faint}
+    cases["own borders"] = with_borders(samples[0].record.path.parents[1])
+    for name, pairs in cases.items():
         row = {"shape": name, **compared(predictor, pairs)}
         print(*row.values(), flush=True)
         yield row

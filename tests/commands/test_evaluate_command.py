@@ -11,9 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
+from evaluate_tools import Darkness
 from scipy import ndimage
-from torch import Tensor, nn
 
 from vasomim import metrics
 from vasomim.commands import evaluate as command
@@ -51,19 +50,6 @@ def predicted(tmp_path: Path) -> Path:
     for k in range(5):
         write(tmp_path / "predicted/masks" / f"{k}.png", ndimage.binary_erosion(vessels(k)).astype(np.uint8) * 255)
     return tmp_path / "predicted"
-
-
-class Darkness(nn.Module):
-    """Dark is vessel: logit 20 (0.5 - x)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.level = nn.Parameter(torch.tensor(0.5))
-        self.seen: list[tuple[int, ...]] = []
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.seen.append(tuple(images.shape))
-        return 20 * (self.level - images)
 
 
 @pytest.fixture

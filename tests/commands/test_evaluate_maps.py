@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
+from evaluate_tools import Darkness
 from scipy import ndimage
-from torch import Tensor, nn
 
 from vasomim.commands.evaluate import model_maps, noting_doubts
 from vasomim.engine.evaluation_source import LabelledFrame
@@ -15,19 +14,6 @@ from vasomim.ops.resize import resize_area, resize_mask
 from vasomim.types import BoolImage, FloatImage, Record
 
 SIZE = 48
-
-
-class Darkness(nn.Module):
-    """Dark is vessel: logit 20 (0.5 - x)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.level = nn.Parameter(torch.tensor(0.5))
-        self.seen: list[tuple[int, ...]] = []
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.seen.append(tuple(images.shape[2:]))
-        return 20 * (self.level - images)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from vasomim.build.running import build_crop
 from vasomim.commands import finetune, prepare, pretrain, segmentor
 from vasomim.commands.training import open_run, open_unlabelled
 from vasomim.config import (
@@ -182,6 +183,29 @@ def test_finetune__refuses_the_folder_of_another_run(frames: Path, tmp_path: Pat
     finetune.run(config)
     with pytest.raises(MisuseError, match="another run"):
         finetune.run(dataclasses.replace(config, dice_weight=0.5))
+
+
+def test_finetune__goes_on_with_a_run_from_before_a_setting_was_known(frames: Path, tmp_path: Path) -> None:
+    config = finetuning(frames, tmp_path / "run", optim=dataclasses.replace(FEW, steps=2))
+    finetune.run(config)
+    record = json.loads((config.out / "run.json").read_text())
+    known = record["identity"].splitlines(keepends=True)
+    record["identity"] = "".join(line for line in known if "writing:" not in line)
+    assert record["identity"].count("\n") == len(known) - 1
+    (config.out / "run.json").write_text(json.dumps(record))
+    with pytest.raises(MisuseError, match=r"another run: .*writing: 0\.5"):
+        finetune.run(dataclasses.replace(config, crop=dataclasses.replace(config.crop, writing=0.5)))
+    assert finetune.run(config) == 0
+
+
+def test_build_crop__hands_every_setting_on() -> None:
+    """A setting that the crop knows, and that does not reach it, would be a silent no-op."""
+    usual = build_crop(CropConfig(), 32)
+    others = {"scale": (0.3, 0.4), "ratio": (0.5, 0.6), "vessel_aware": 7}
+    for setting in dataclasses.fields(CropConfig):
+        value = others.get(setting.name, 0.123)
+        assert getattr(usual, setting.name) != value
+        assert getattr(build_crop(CropConfig(**{setting.name: value}), 32), setting.name) == value
 
 
 def test_finetune__validation_frames_are_never_trained_on(frames: Path, tmp_path: Path) -> None:

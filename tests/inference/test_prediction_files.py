@@ -132,6 +132,15 @@ def test_predict_files__refuses_the_folder_of_other_weights_or_settings(
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
+def test_predict_files__refuses_what_other_rules_found(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict(source, tmp_path / "out")
+    monkeypatch.setattr("vasomim.inference.predictor.RULES", 1)
+    with pytest.raises(MisuseError, match=r"settings\.rules 2 there, 1 now"):
+        predict(source, tmp_path / "out")
+
+
 @pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"weights": 1}'])
 def test_predict_files__refuses_a_folder_of_something_else(source: Path, tmp_path: Path, content: str | None) -> None:
     out = tmp_path / "out"

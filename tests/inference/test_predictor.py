@@ -11,7 +11,9 @@ from inference_tools import Darkness, config, export, frame, stripe
 
 from vasomim.data.frames import write_png
 from vasomim.errors import CheckpointError, DataError, MisuseError
+from vasomim.inference.contrast import with_usual_contrast
 from vasomim.inference.predictor import Predictor
+from vasomim.synth import generate
 
 
 def predictor(mode: str = "tile", size: int = 32, **arguments: object) -> Predictor:
@@ -78,6 +80,25 @@ def test_predict__size_equal_to_the_frame_needs_no_resizing() -> None:
     np.testing.assert_allclose(
         predictor("resize", 32).predict(image).probability, predictor("tile", 32).predict(image).probability, atol=1e-6
     )
+
+
+def test_predict__a_border_is_no_vessel_and_changes_nothing_inside() -> None:
+    image = frame(64, 64)
+    bare = predictor("resize", 64).predict(image)
+    # Black, which is vessel to this network.
+    framed = predictor("resize", 64).predict(np.pad(image, ((0, 0), (40, 30))))
+    np.testing.assert_array_equal(framed.probability, np.pad(bare.probability, ((0, 0), (40, 30))))
+    assert bare.mask.any()
+
+
+@pytest.mark.parametrize("mode", ["tile", "resize"])
+def test_predict__sees_a_faint_angiogram_at_usual_contrast(mode: str) -> None:
+    image = generate(0, size=256).image / np.float32(255)
+    faint = (image / 16).astype(np.float32)
+    seen = with_usual_contrast(faint)
+    found = predictor(mode, 64).predict(faint).probability
+    np.testing.assert_array_equal(found, predictor(mode, 64).predict(seen).probability)
+    assert found.min() < 0.5 < found.max()  # as it is, all of it is dark
 
 
 def test_predict__same_result_for_all_ways_to_give_a_frame(tmp_path: Path) -> None:

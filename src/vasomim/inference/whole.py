@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from vasomim.inference.sliding import Windows
-from vasomim.ops.borders import content
+from vasomim.ops.borders import Box, content
 from vasomim.ops.resize import resize_area
 from vasomim.types import FloatImage
 
@@ -27,7 +27,10 @@ def fitted_shape(shape: tuple[int, int], size: int) -> tuple[int, int]:
 
 def as_fitted(image: FloatImage, size: int) -> FloatImage:
     """A frame (H, W) as a network for S x S pixels sees it: its content, at `fitted_shape`."""
-    inner = image[content(image)]
+    return _fitted(image[content(image)], size)
+
+
+def _fitted(inner: FloatImage, size: int) -> FloatImage:
     height, width = inner.shape
     return resize_area(inner, fitted_shape((height, width), size))
 
@@ -56,19 +59,19 @@ def fit(
     """
     found: dict[int, FloatImage] = {}
     for start in range(0, len(images), batch_size):
-        seen = {k: as_fitted(images[k], size) for k in range(start, min(start + batch_size, len(images)))}
+        boxes = {k: content(images[k]) for k in range(start, min(start + batch_size, len(images)))}
+        seen = {k: _fitted(images[k][box], size) for k, box in boxes.items()}
         for shape in dict.fromkeys(small.shape for small in seen.values()):
             alike = [k for k, small in seen.items() if small.shape == shape]
             maps = predict(np.stack([seen[k] for k in alike]))
             for k, value in zip(alike, maps, strict=True):
-                found[k] = _framed(value, images[k], finish)
+                found[k] = _framed(value, boxes[k], images[k], finish)
     return [found[k] for k in range(len(images))]
 
 
-def _framed(found: FloatImage, image: FloatImage, finish: Callable[[FloatImage], FloatImage]) -> FloatImage:
+def _framed(found: FloatImage, box: Box, image: FloatImage, finish: Callable[[FloatImage], FloatImage]) -> FloatImage:
     """What was found in the content of a frame, in its place, with zeros around it."""
     whole = np.zeros(image.shape, np.float32)
-    box = content(image)
     height, width = image[box].shape
     whole[box] = finish(_resize_back(found, (height, width)))
     return whole

@@ -23,7 +23,6 @@ SUMMARY = "predictions.json"
 FORMAT_VERSION = 1
 RUNS = "runs"
 """Folder of what is written of DICOM runs beside the pictures of their frames."""
-_KINDS = ("masks", "overlays", "probability")
 _SAVE_EVERY = 10.0
 """Seconds between two writes of the summary; a killed run repeats at most that much."""
 
@@ -143,7 +142,7 @@ class PredictionFolder:
         for name in names:
             if self.runs.pop(name, {}).get("frames") == 1 and name not in self.frames:
                 self._remove_pictures(name)
-            for file in self.files_of_run(name, _KINDS):
+            for file in self.files_of_run(name, Parts().kinds):
                 with suppress(OSError):
                     file.unlink()
 
@@ -155,7 +154,7 @@ class PredictionFolder:
         return [file for file in found if file.is_file()]
 
     def _remove_pictures(self, frame_id: str) -> None:
-        for kind in _KINDS:
+        for kind in Parts().kinds:
             with suppress(DataError, OSError):  # none is there, or none can be called that
                 self.file(kind, frame_id).unlink()
 
