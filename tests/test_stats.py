@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from vasomim.stats import bootstrap_ci, crossed_bootstrap_ci, holm, paired_test
+from vasomim.stats import bootstrap_ci, crossed_ci, holm, paired_test
 
 samples = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 
@@ -188,40 +189,48 @@ def test_paired_test__bad_input() -> None:
         paired_test([np.inf], [0.1])
 
 
-def test_crossed_bootstrap_ci__one_seed_is_the_interval_over_frames() -> None:
+def test_crossed_ci__one_seed_is_the_t_interval_over_frames() -> None:
     values = np.random.default_rng(0).normal(0.7, 0.1, 200)
-    crossed = crossed_bootstrap_ci(values[None], n=8000)
-    assert crossed == pytest.approx(bootstrap_ci(values, n=8000), abs=0.002)
-    assert crossed_bootstrap_ci(np.full((3, 5), 0.4)) == (0.4, 0.4)
+    textbook = scipy.stats.t.interval(0.95, 199, values.mean(), scipy.stats.sem(values))
+    assert crossed_ci(values[None]) == pytest.approx(textbook)
+    assert crossed_ci(values[None]) == pytest.approx(bootstrap_ci(values, n=8000), abs=0.002)
+    assert crossed_ci(np.full((3, 5), 0.4)) == pytest.approx((0.4, 0.4))
+    assert crossed_ci([[0.3]]) == (0.3, 0.3)
 
 
-def test_crossed_bootstrap_ci__seeds_that_disagree_widen_it() -> None:
-    frames = np.random.default_rng(1).normal(0, 0.1, 100)
-    alike, apart = np.stack([frames] * 3), np.stack([frames - 0.2, frames, frames + 0.2])
-    width = [np.ptp(crossed_bootstrap_ci(table)) for table in (alike, apart)]
-    assert width[1] > 4 * width[0]
-    pooled = np.ptp(bootstrap_ci(apart.ravel()))
-    assert width[1] > 3 * pooled, "values of one seed are no independent samples"
+def test_crossed_ci__where_only_seeds_differ_it_is_their_t_interval() -> None:
+    of_seeds = np.array([0.71, 0.74, 0.72])
+    textbook = scipy.stats.t.interval(0.95, 2, of_seeds.mean(), scipy.stats.sem(of_seeds))
+    assert crossed_ci(np.repeat(of_seeds[:, None], 50, axis=1)) == pytest.approx(textbook)
 
 
-def test_crossed_bootstrap_ci__covers_the_mean_of_crossed_effects() -> None:
-    rng, hits = np.random.default_rng(2), 0
-    for trial in range(200):
-        table = rng.normal(0, 0.05, (10, 1)) + rng.normal(0, 0.1, (1, 60)) + rng.normal(0, 0.1, (10, 60))
-        low, high = crossed_bootstrap_ci(table, n=400, seed=trial)
-        hits += low <= 0 <= high
-    assert 0.88 <= hits / 200 <= 0.99
+def test_crossed_ci__two_seeds_that_agree_by_chance_prove_little() -> None:
+    """Drawn anew, two seeds of one sign always give that sign; t knows how little two of them say."""
+    frames = np.random.default_rng(1).normal(0, 0.001, 200)
+    low, _ = crossed_ci(np.stack([frames + 0.005, frames + 0.015]))
+    assert low < 0
 
 
-def test_crossed_bootstrap_ci__groups_are_drawn_whole_and_bad_input_is_refused() -> None:
-    table = np.repeat(np.random.default_rng(3).normal(0, 1, (2, 10)), 20, axis=1)
+@pytest.mark.parametrize(("seeds", "most"), [(2, 0.14), (3, 0.09), (8, 0.07)])
+def test_crossed_ci__misses_the_mean_of_crossed_effects_as_often_as_it_says(seeds: int, most: float) -> None:
+    rng, missed, trials = np.random.default_rng(2), 0, 1500
+    for _ in range(trials):
+        of_seeds, of_frames = rng.normal(0, 0.0076, (seeds, 1)), rng.normal(0, 0.035, (1, 200))
+        low, high = crossed_ci(of_seeds + of_frames + rng.normal(0, 0.025, (seeds, 200)))
+        missed += not low <= 0 <= high
+    assert 0.02 <= missed / trials <= most
+
+
+def test_crossed_ci__groups_count_as_one_and_bad_input_is_refused() -> None:
+    of_groups = np.random.default_rng(3).normal(0, 1, (2, 10))
+    table = np.repeat(of_groups, 20, axis=1)
     groups = np.repeat(np.arange(10), 20).tolist()
-    assert np.ptp(crossed_bootstrap_ci(table, groups=groups)) > 2 * np.ptp(crossed_bootstrap_ci(table))
+    assert crossed_ci(table, groups=groups) == pytest.approx(crossed_ci(of_groups))
     for bad in ([0.1, 0.2], [[0.1, np.nan]], np.empty((2, 0))):
         with pytest.raises(ValueError, match="every seed and frame"):
-            crossed_bootstrap_ci(bad)
-    with pytest.raises(ValueError, match="one group a frame"):
-        crossed_bootstrap_ci(table, groups=[1, 2])
+            crossed_ci(bad)
+    with pytest.raises(ValueError, match="one group a value"):
+        crossed_ci(table, groups=[1, 2])
 
 
 def test_holm__by_hand_and_never_below_the_given() -> None:

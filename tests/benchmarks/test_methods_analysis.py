@@ -50,11 +50,21 @@ def test_differences__are_paired_and_use_common_seeds_alone(frames: np.ndarray) 
     assert found.seeds == (0, 1)
     assert found.difference == pytest.approx(0.01, abs=0.001)
     assert 0.009 < found.ci95[0] < found.ci95[1] < 0.011
-    assert found.holds
+    assert found.verdict == "few seeds"
+
+
+def test_differences__hold_on_three_seeds_that_agree_and_never_on_fewer(frames: np.ndarray) -> None:
+    noise = np.random.default_rng(1).normal(0, 0.001, (3, N))
+    both = [[row("scratch", seed, frames), row("mae", seed, frames + 0.01 + noise[seed])] for seed in range(3)]
+    verdicts = []
+    for seeds in (1, 2, 3):
+        rows = rows_of(*(one for pair in both[:seeds] for one in pair))
+        verdicts.append(differences(rows, [("mae", "scratch")], ["0.1"])[0].verdict)
+    assert verdicts == ["few seeds", "few seeds", "yes"]
 
 
 def test_differences__a_gain_that_hangs_on_the_seed_does_not_hold(frames: np.ndarray) -> None:
-    """The test over frames is sure of these two trainings; the interval, which draws seeds, is not."""
+    """The test over frames is sure of these two trainings; the interval over seeds is not."""
     rows = rows_of(
         *(row("scratch", seed, frames) for seed in (0, 1)),
         row("mae", 0, frames + 0.05 + np.random.default_rng(2).normal(0, 0.001, N)),
@@ -62,7 +72,7 @@ def test_differences__a_gain_that_hangs_on_the_seed_does_not_hold(frames: np.nda
     )
     (found,) = differences(rows, [("mae", "scratch")], ["0.1"])
     assert found.corrected < 0.05
-    assert not found.holds
+    assert found.verdict == "no"
 
 
 def test_differences__are_corrected_for_their_number(frames: np.ndarray) -> None:

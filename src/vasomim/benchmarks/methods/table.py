@@ -96,7 +96,7 @@ def difference_cells(one: Difference) -> tuple[str, ...]:
     low, high = one.ci95
     interval = f"{one.difference:+.3f} [{low:+.3f}, {high:+.3f}]"
     seeds = ", ".join(map(str, one.seeds))
-    return seeds, interval, f"{one.p_value:.2g}", f"{one.corrected:.2g}", "yes" if one.holds else "no"
+    return seeds, interval, f"{one.p_value:.2g}", f"{one.corrected:.2g}", one.verdict
 
 
 def pretraining_table(folder: Path, methods: Sequence[str]) -> str:
@@ -139,7 +139,7 @@ def difference_figure(rows: Rows, of: Shown) -> str:
             + (f", {share(one.labels)}" if several else ""),
             one.difference,
             *one.ci95,
-            one.holds,
+            one.verdict == "yes",
         )
         for one in of.differences(rows)
     ]
