@@ -83,7 +83,7 @@ def methods() -> str:
         difference_table(rows, of),
         DIFFERENCES,
     ]
-    return "\n".join([*parts, ALL_SCORES, score_table(rows, of)])
+    return "\n".join([*parts, ALL_SCORES, score_table(rows, of, {name: method.tried for name, method in MAIN.items()})])
 
 
 def ablations() -> str:
@@ -175,15 +175,15 @@ seeds, and no start is ahead of scratch after these 400 steps, which is a negati
 half nnU-Net's channels, from scratch and at 1.3 times the price of a step, is level in Dice there and has the highest
 clDice.
 
-Means over seeds and frames. Brackets: 95 % intervals over frames and, where there are several, over seeds; a cell of one
-seed says nothing of other trainings.
+Means over seeds and frames. Brackets: 95 % intervals over frames and, where there are several, over seeds; a
+cell of one seed says nothing of other trainings.
 """
 EFFICIENCY = """![Dice over the share of labels, with intervals](images/label_efficiency.svg)
 """
 PAIRED = """Differences on the same seeds and frames. p: sign-flip permutation test over frames, seeds averaged; it
 speaks of these trainings. Corrected by Holm for the lines of this table. A difference holds where the corrected p is
-below 0.05, the interval over frames and seeds leaves 0 out, and three seeds were trained; where only they are missing, it
-says few seeds. Pairs of which a cell was not run are left out.
+below 0.05, the interval over frames and seeds leaves 0 out, and three seeds were trained; where only they are missing,
+it says few seeds. Pairs of which a cell was not run are left out.
 """
 DIFFERENCES = """![Paired differences; filled dots hold](images/differences.svg)
 """

@@ -13,8 +13,8 @@ import pytest
 from vasomim.benchmarks.methods.catalogue import ABLATIONS, MAIN
 from vasomim.benchmarks.methods.grid import METHODS, Cell, cells, chosen_methods
 from vasomim.benchmarks.methods.plan import Job, plan_of
-from vasomim.benchmarks.methods.rows import budget_of, check_budget, check_comparable, read_rows
-from vasomim.benchmarks.methods.table import shown, summary_table
+from vasomim.benchmarks.methods.rows import budget_of, check_asked, check_comparable, read_rows
+from vasomim.benchmarks.methods.table import Shown, of_rows, shown, summary_table
 from vasomim.cli.flags import parse
 from vasomim.cli.verbs import VERBS, find_verb
 from vasomim.config import (
@@ -60,6 +60,27 @@ def test_cells__first_those_that_make_the_table_whole_soonest() -> None:
     assert len(grid) == len(set(grid)) == 4 * len(MAIN)
     assert [cell.name for cell in grid[:2]] == ["mae_0.1_0", "scratch_0.1_0"]
     assert [cell.seed for cell in grid] == sorted(cell.seed for cell in grid)
+
+
+def test_cells__an_encoder_made_elsewhere_is_a_method(tmp_path: Path) -> None:
+    own = f"mine={tmp_path}"
+    assert [cell.name for cell in cells([], [0.1], [0], [own])] == ["mine_0.1_0"]
+    config = replace(CONFIG, own=(own,))
+    start, finetune = plan_of(Cell("mine", "0.1", 0), config).start, jobs("mine", config)[0]
+    assert start is None
+    assert finetune.arguments[finetune.arguments.index("--init") + 1] == str(tmp_path)
+    for wrong, problem in ((f"mae={tmp_path}", "is taken"), ("mine=nowhere", "no such file or folder")):
+        with pytest.raises(MisuseError, match=problem):
+            cells([], [], [], [wrong])
+
+
+def test_of_rows__a_table_of_all_that_has_a_row_unless_it_is_asked_for_less(tmp_path: Path) -> None:
+    copy_row(tmp_path, method="mine", labels="0.5", elsewhere={"sha256": "0"})
+    copy_row(tmp_path, method="guidance_alone")
+    copy_row(tmp_path, method="mae")
+    rows = read_rows(tmp_path)
+    assert of_rows(rows, (), ()) == Shown(["mae", "guidance_alone", "mine"], ("mae", "scratch"), ["0.1", "0.5"])
+    assert of_rows(rows, ["mae"], [1]) == Shown(["mae"], ("mae", "scratch"), ["1.0"])
 
 
 def test_chosen_methods__unknown_names_get_the_nearest() -> None:
@@ -134,7 +155,7 @@ def test_plan__an_ablation_differs_from_vasomim_in_one_setting(name: str) -> Non
 def test_read_rows__rows_of_the_first_script_are_valid() -> None:
     rows = read_rows(ROWS)
     assert Cell("scratch", "0.1", 0) in rows
-    check_budget(rows, list(rows), BudgetConfig())
+    check_asked(rows, CONFIG)
     check_comparable(rows)
     assert all(len(row.ids) == 200 for row in rows.values())
     table = summary_table(rows, shown(["scratch", "dino"], [0.1]))
@@ -151,14 +172,35 @@ def copy_row(folder: Path, **changes: object) -> Path:
     return folder / f"{name}.json"
 
 
-def test_check_budget__another_budget_is_refused(tmp_path: Path) -> None:
-    copy_row(tmp_path)
+def test_check_asked__another_budget_or_other_data_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    """Whatever cell is asked for next: it could not stand beside the row that is there."""
+    copy_row(tmp_path, data={"train": "arcade/syntax/train", "val": "arcade/syntax/val"})
     rows = read_rows(tmp_path)
-    with pytest.raises(MisuseError, match=r"finetune_steps 400, asked 200.*another --out"):
-        check_budget(rows, list(rows), BudgetConfig(finetune_steps=200))
+    with pytest.raises(MisuseError, match=r"finetune_steps 400, asked 200.*another --out and --runs"):
+        check_asked(rows, replace(CONFIG, budget=BudgetConfig(finetune_steps=200)))
+    with pytest.raises(MisuseError, match=r"train arcade/syntax/train, asked other"):
+        check_asked(rows, replace(CONFIG, train="other"))
     # What scratch does not spend is no part of its identity.
-    check_budget(rows, list(rows), BudgetConfig(pretrain_steps=7))
+    check_asked(rows, replace(CONFIG, budget=BudgetConfig(pretrain_steps=7), unlabelled=("other",)))
     assert "pretrain_steps" in budget_of(METHODS["mae"], BudgetConfig())
+
+
+def test_check_comparable__other_training_data_or_encoders_do_not_mix(tmp_path: Path) -> None:
+    run = json.loads((ROWS / "scratch_0.1_0.json").read_text())["run"]
+    copy_row(tmp_path)
+    copy_row(tmp_path, method="mae", run={**run, "data": {"frames": 100, "sha256": "other"}})
+    with pytest.raises(DataError, match="was fine-tuned on other labelled frames than"):
+        check_comparable(read_rows(tmp_path))
+    copy_row(tmp_path, method="mae", data={"train": "a"})
+    copy_row(tmp_path, method="simmim", data={"train": "b"})
+    with pytest.raises(DataError, match=r"simmim_0\.1_0 has train b, mae_0\.1_0 a"):
+        check_comparable(read_rows(tmp_path))
+    for path in (*tmp_path.glob("mae*"), *tmp_path.glob("simmim*")):
+        path.unlink()
+    for seed in (0, 1):
+        copy_row(tmp_path, method="mine", seed=seed, elsewhere={"sha256": str(seed)})
+    with pytest.raises(DataError, match=r"mine_0\.1_1 starts from another"):
+        check_comparable(read_rows(tmp_path))
 
 
 def test_read_rows__a_shorter_run_never_fills_a_cell(tmp_path: Path) -> None:

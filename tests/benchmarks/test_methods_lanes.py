@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,20 @@ def test_run__one_pre_training_for_all_cells_and_a_whole_row_for_each(config: Be
     assert json.loads((config.out / "pretrain_mae.json").read_text())["validations"][-1]["val/probe_r2"] == 0.5
 
 
+def test_run__an_encoder_made_elsewhere_leaves_its_hash_and_no_place(
+    config: BenchmarkMethodsConfig, tmp_path: Path
+) -> None:
+    weights = tmp_path / "secret" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"weights")
+    config = replace(config, own=(f"mine={weights.parent}",))
+    assert Lane(config, Runner(config), silent).run(cells([], [0.1], [0], config.own)) == []
+    content = read_rows(config.out)[Cell("mine", "0.1", 0)].content
+    assert content["elsewhere"] == {"sha256": hashlib.sha256(b"weights").hexdigest()}
+    assert "--init OWN/mine" in content["commands"][0]
+    assert "secret" not in json.dumps(content)
+
+
 def test_run__again_does_nothing_and_rows_alone_suffice_elsewhere(
     config: BenchmarkMethodsConfig, tmp_path: Path
 ) -> None:
@@ -135,7 +151,7 @@ def test_run__what_other_settings_made_is_refused(config: BenchmarkMethodsConfig
         inputs=config.inputs, out=config.out.parent / "more", runs=runs_of(config), unlabelled=("elsewhere",)
     )
     (failure, *_) = fill(longer, Runner(longer))
-    assert "was made by other settings; give another --runs" in failure
+    assert "was made by other settings; give another --out and --runs" in failure
     with pytest.raises(MisuseError):
         Lane(longer, Runner(longer), silent).fill(Cell("mae", "0.1", 0), wait=True)
 

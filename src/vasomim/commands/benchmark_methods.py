@@ -10,15 +10,15 @@ from types import FrameType
 from vasomim.benchmarks.methods.grid import Cell, cells, chosen_methods
 from vasomim.benchmarks.methods.lanes import Lane, call_in_process_of_its_own
 from vasomim.benchmarks.methods.plan import data_of, runs_of
-from vasomim.benchmarks.methods.rows import check_budget, check_comparable, read_rows
+from vasomim.benchmarks.methods.rows import check_asked, check_comparable, read_rows
 from vasomim.benchmarks.methods.states import State, states
 from vasomim.benchmarks.methods.table import (
     difference_figure,
     difference_table,
     efficiency_figure,
+    of_rows,
     pretraining_table,
     score_table,
-    shown,
     summary_table,
 )
 from vasomim.commands.console import print_result, say, warn
@@ -29,11 +29,11 @@ from vasomim.errors import Interrupted, MisuseError
 
 def run(config: BenchmarkMethodsConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
     """Fill the cells that have no row yet, or list them, or write tables and figures; 1 where a cell failed."""
-    grid = cells(config.methods, config.labels, config.seeds)
-    if config.list:
-        return list_cells(config, grid, json=json)
     if config.table:
         return write_tables(config, json=json)
+    grid = cells(config.methods, config.labels, config.seeds, config.own)
+    if config.list:
+        return list_cells(config, grid, json=json)
     return fill(config, grid, json=json)
 
 
@@ -53,11 +53,18 @@ def list_cells(config: BenchmarkMethodsConfig, grid: Sequence[Cell], *, json: bo
 
 def write_tables(config: BenchmarkMethodsConfig, *, json: bool) -> int:
     """Write OUT/table.md and its figures from the rows in OUT."""
-    rows = read_rows(config.out)
-    if not rows:
+    every = read_rows(config.out)
+    if not every:
         raise MisuseError(f"{config.out} holds no rows; run the grid first, or name another --out")
-    of = shown(chosen_methods(config.methods), config.labels)
-    check_comparable({cell: row for cell, row in rows.items() if cell.method in of.methods})
+    of = of_rows(
+        every, chosen_methods(config.methods, config.own) if config.methods or config.own else (), config.labels
+    )
+    rows = {cell: row for cell, row in every.items() if of.holds(cell) and cell.seed in (config.seeds or (cell.seed,))}
+    if len(rows) < len(every):
+        warn(
+            f"{len(every) - len(rows)} of {len(every)} rows are of other methods, shares or seeds than those asked for"
+        )
+    check_comparable(rows)
     parts = [summary_table(rows, of), difference_table(rows, of), score_table(rows, of)]
     parts.append(pretraining_table(config.out, of.methods))
     write_text(config.out / "table.md", "\n".join(parts))
@@ -79,10 +86,10 @@ def fill(config: BenchmarkMethodsConfig, grid: Sequence[Cell], *, json: bool) ->
     """Run what is not run.
 
     Raises:
-        MisuseError: data sets are missing, or the rows are of another budget.
+        MisuseError: data sets are missing, or a folder holds rows of another budget or of other data.
     """
     check_data(config)
-    check_budget(read_rows(config.out), grid, config.budget)
+    check_asked(read_rows(config.out), config)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGHUP, stop)
     failures = Lane(config, call_in_process_of_its_own(config.threads), say).run(grid)

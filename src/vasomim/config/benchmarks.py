@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,12 +45,16 @@ class BenchmarkMethodsConfig:
     """Folder of the rows: one JSON and one CSV for each finished cell. Several lanes may share it."""
     runs: Path | None = None
     """Folder of weights and whatever else is made on the way; none is OUT/runs."""
-    methods: tuple[str, ...] = ("main",)
-    """Methods and ablations by name; `main`, `ablations` and `all` stand for many."""
-    labels: tuple[float, ...] = (0.01, 0.05, 0.1, 0.25, 1.0)
-    """Shares of the labels."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of label subset, order, augmentation and new weights; methods are paired by them."""
+    methods: tuple[str, ...] = ()
+    """Methods and ablations by name; `main`, `ablations` and `all` stand for many. Left out: main; of a table, those
+    that have a row."""
+    own: tuple[str, ...] = ()
+    """Encoders made elsewhere, as NAME=RUN: fine-tuned, scored and tested as the others."""
+    labels: tuple[float, ...] = ()
+    """Shares of the labels. Left out: 0.01 0.05 0.1 0.25 1.0; of a table, those that have a row."""
+    seeds: tuple[int, ...] = ()
+    """Seeds of label subset, order, augmentation and new weights, by which methods are paired. Left out: 0 1 2; of a
+    table, those that have a row."""
     unlabelled: tuple[str, ...] = ("arcade/syntax/train", "arcade/stenosis_352/train", "danilov_352")
     """Frames to pre-train on, below INPUT; their labels are not read."""
     train: str = "arcade/syntax/train"
@@ -72,10 +77,12 @@ class BenchmarkMethodsConfig:
 
     def __post_init__(self) -> None:
         check(
-            (bool(self.methods), "name at least one method"),
-            (bool(self.seeds), "name at least one seed"),
+            *(
+                (bool(re.fullmatch(r"[A-Za-z]\w*=.+", one)), f"own must be NAME=RUN, such as rows=runs/rows, got {one}")
+                for one in self.own
+            ),
             (
-                bool(self.labels) and all(0 < share <= 1 for share in self.labels),
+                all(0 < share <= 1 for share in self.labels),
                 f"labels must be shares above 0 and at most 1, got {' '.join(map(str, self.labels))}",
             ),
             at_least("synthetic_frames", self.synthetic_frames, 1),

@@ -20,7 +20,7 @@ Rows = Mapping[Cell, Row]
 
 LEAST_SEEDS: Final = 3
 """Trainings of each method below which no difference is said to hold. Where seeds differ as much as they do here (0.008
-Dice), the interval leaves 0 out by chance in 5 % of comparisons of three, 11 % of two, and half of one."""
+Dice), the interval leaves 0 out by chance in 7 % of comparisons of three, 11 % of two, and half of one."""
 
 
 @dataclass(frozen=True)

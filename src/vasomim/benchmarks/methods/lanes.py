@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -13,14 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vasomim.benchmarks.methods.grid import METHODS, Cell
+from vasomim.benchmarks.methods.grid import Cell, method_of, own_runs
 from vasomim.benchmarks.methods.locks import Lock, claimed, is_claimed
 from vasomim.benchmarks.methods.plan import Job, Plan, data_of, plan_of, runs_of
-from vasomim.benchmarks.methods.rows import budget_of, write_row
+from vasomim.benchmarks.methods.rows import budget_of, data_names, write_row
 from vasomim.config import BenchmarkMethodsConfig
 from vasomim.engine.files import write_text
 from vasomim.engine.runs import git_commit
 from vasomim.errors import Interrupted, MisuseError, VasomimError
+from vasomim.models.weight_files import find_weights
 
 Call = Callable[[Job, Sequence[Lock]], None]
 """Runs a job to its end or raises; the locks stay taken for as long as anything of it lives."""
@@ -94,7 +96,7 @@ class Lane:
             command = self.spelled(job)
             before = self.note_of(job)
             if before is not None and before["command"] != command:
-                raise MisuseError(f"{self.runs / job.name} was made by other settings; give another --runs")
+                raise MisuseError(f"{self.runs / job.name} was made by other settings; give another --out and --runs")
             if before is not None:
                 return float(before["seconds"])
             start = time.monotonic()
@@ -120,6 +122,8 @@ class Lane:
 
     def anonymous(self, text: str) -> str:
         """Text without the places of this machine."""
+        for name, run in own_runs(self.config.own).items():
+            text = text.replace(str(run), f"OWN/{name}")
         return text.replace(str(self.runs), "RUNS").replace(str(data_of(self.config)), "$VASOMIM_DATA")
 
     def read(self, job: Job, name: str) -> str:
@@ -132,7 +136,9 @@ class Lane:
             "method": cell.method,
             "labels": cell.labels,
             "seed": cell.seed,
-            "budget": dict(budget_of(METHODS[cell.method], self.config.budget)),
+            "budget": dict(budget_of(method_of(cell.method), self.config.budget)),
+            "data": dict(data_names(method_of(cell.method), self.config)),
+            **self.elsewhere(cell),
             "commands": [self.spelled(job) for job in plan.evaluate.all()],
             "finetune_seconds": round(seconds),
             "hardware": hardware(self.config),
@@ -141,6 +147,14 @@ class Lane:
             "evaluation": json.loads(self.read(plan.evaluate, "evaluation.json")),
         }
         return dict(json.loads(self.anonymous(json.dumps(row))))
+
+    def elsewhere(self, cell: Cell) -> dict[str, Any]:
+        """Which encoder was given, where the grid did not make it."""
+        run = own_runs(self.config.own).get(cell.method)
+        if run is None:
+            return {}
+        with find_weights(run).open("rb") as file:
+            return {"elsewhere": {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}}
 
     def write_pretraining(self, method: str, job: Job) -> None:
         """What a pre-training came to: held-out numbers at each validation, and its speed."""
@@ -152,7 +166,7 @@ class Lane:
         speeds = sorted(line["samples_per_second"] for line in lines if "samples_per_second" in line) or [0.0]
         content = {
             "command": self.spelled(job),
-            "budget": dict(budget_of(METHODS[method], self.config.budget)),
+            "budget": dict(budget_of(method_of(method), self.config.budget)),
             "hardware": hardware(self.config),
             "validations": [line for line in validations if len(line) > 1],
             "samples_per_second": {"median": speeds[len(speeds) // 2], "min": speeds[0], "max": speeds[-1]},

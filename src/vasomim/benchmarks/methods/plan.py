@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vasomim.benchmarks.methods.catalogue import Method, Start
-from vasomim.benchmarks.methods.grid import METHODS, Cell
+from vasomim.benchmarks.methods.grid import Cell, method_of, own_runs
 from vasomim.config import BenchmarkMethodsConfig
 
 LAPTOP_ENCODER = "vit_tiny_patch16"
@@ -47,7 +47,7 @@ class Plan:
 
 def plan_of(cell: Cell, config: BenchmarkMethodsConfig) -> Plan:
     """Pre-training, fine-tuning and evaluation of a cell."""
-    method, runs = METHODS[cell.method], runs_of(config)
+    method, runs = method_of(cell.method), runs_of(config)
     start = None if method.start is None else start_job(cell.method, method.start, config)
     finetune = finetune_job(cell, method, start, config)
     evaluate = Job(
@@ -66,11 +66,12 @@ def finetune_job(cell: Cell, method: Method, start: Job | None, config: Benchmar
     """The same steps for every method and every share of labels; all labels of `train` may be used."""
     budget, runs = config.budget, runs_of(config)
     model = ("--model", f"{budget.encoder}_unet") if method.has_encoder else ()
+    encoder = own_runs(config.own).get(cell.method) if start is None else runs / start.name
     return Job(
         f"finetune_{cell.name}",
         (
             *("finetune", str(data_of(config) / config.train), "--out", str(runs / f"finetune_{cell.name}")),
-            *("--config", method.finetune, *model, "--init", "scratch" if start is None else str(runs / start.name)),
+            *("--config", method.finetune, *model, "--init", str(encoder or "scratch")),
             *("--labels", cell.labels, "--run.seed", str(cell.seed), "--holdout", "0"),
             *lengths(budget.finetune_steps, budget.finetune_batch, budget.size),
         ),

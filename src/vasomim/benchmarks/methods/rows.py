@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from vasomim.benchmarks.methods.catalogue import Method
-from vasomim.benchmarks.methods.grid import METHODS, Cell
+from vasomim.benchmarks.methods.grid import METHODS, Cell, method_of
+from vasomim.config import BenchmarkMethodsConfig
 from vasomim.config.benchmarks import BudgetConfig
 from vasomim.engine.files import write_text
 from vasomim.errors import DataError, MisuseError
@@ -38,6 +39,16 @@ class Row:
     """Of each metric, a value a frame."""
 
     @property
+    def identity(self) -> Budget:
+        """What it spent, and on which data; rows of before these were noted name no data."""
+        return {**self.budget, **self.content.get("data", {}), **self.content.get("elsewhere", {})}
+
+    @property
+    def trained_on(self) -> Any:
+        """Fingerprint of the labelled frames it was fine-tuned on."""
+        return self.content["run"]["data"]["sha256"]
+
+    @property
     def labels_seen(self) -> str:
         """Fingerprint of the frames and labels it was scored on."""
         return str(self.content["evaluation"]["protocol"]["data"]["fingerprint"])
@@ -54,6 +65,17 @@ def budget_of(method: Method, budget: BudgetConfig) -> Budget:
     if not method.has_encoder:
         idle.append("encoder")
     return {name: value for name, value in spent.items() if name not in idle}
+
+
+def data_names(method: Method, config: BenchmarkMethodsConfig) -> Mapping[str, Any]:
+    """The data sets a method sees, as they are named below INPUT; the identity of its row, too."""
+    names = {"train": config.train, "val": config.val}
+    return names if method.start is None else {**names, "unlabelled": list(config.unlabelled)}
+
+
+def identity_of(method: Method, config: BenchmarkMethodsConfig) -> Budget:
+    """What a row of a method must have been made with, to stand in the grid of `config`."""
+    return {**budget_of(method, config.budget), **data_names(method, config)}
 
 
 def write_row(folder: Path, cell: Cell, content: Mapping[str, Any], per_image: str) -> None:
@@ -88,10 +110,10 @@ def _row_of(path: Path, content: Mapping[str, Any]) -> Row:
     cell = Cell(str(content["method"]), str(content["labels"]), int(content["seed"]))
     if path.stem != cell.name:
         raise DataError(f"{path} holds the row of {cell.name}; rename it, or run its cell again")
-    if cell.method not in METHODS:
+    if cell.method not in METHODS and "elsewhere" not in content:
         raise DataError(f"{path} is of the method {cell.method}, which is not known here")
     try:
-        budget = content.get("budget") or budget_of(METHODS[cell.method], BudgetConfig(**FIRST_ROWS))
+        budget = content.get("budget") or budget_of(method_of(cell.method), BudgetConfig(**FIRST_ROWS))
         steps = content["run"]["last"]["step"]
         values, ids, patients = _read_values(path.with_suffix(".csv"))
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -109,38 +131,49 @@ def _read_values(path: Path) -> tuple[dict[str, tuple[float, ...]], tuple[str, .
     return {name: tuple(float(line[name]) for line in lines) for name in METRICS}, ids, patients
 
 
-def check_budget(rows: Mapping[Cell, Row], cells: Sequence[Cell], budget: BudgetConfig) -> None:
-    """A folder holds rows of one budget: a cell is never filled by a shorter run.
+def check_asked(rows: Mapping[Cell, Row], config: BenchmarkMethodsConfig) -> None:
+    """A folder holds rows of one budget and of the same data: nothing is run that could not stand beside them.
 
     Raises:
-        MisuseError: a row of these cells has another budget.
+        MisuseError: a row has others than are asked for.
     """
-    for cell in cells:
-        asked = budget_of(METHODS[cell.method], budget)
-        if cell in rows and differing(rows[cell].budget, asked):
-            told = ", ".join(differing(rows[cell].budget, asked))
-            raise MisuseError(f"the row of {cell.name} has another budget ({told}); give another --out for this one")
+    for row in rows.values():
+        told = differing(row.identity, identity_of(method_of(row.cell.method), config))
+        if told:
+            raise MisuseError(
+                f"{config.out} holds a row of {row.cell.name} with another budget or data ({', '.join(told)}); "
+                "give another --out and --runs for this grid"
+            )
 
 
 def differing(found: Budget, asked: Budget) -> list[str]:
-    """How two budgets differ, in words."""
-    names = sorted({*found, *asked})
-    return [f"{n} {found.get(n)}, asked {asked.get(n)}" for n in names if found.get(n) != asked.get(n)]
+    """How two identities differ, in words, in what both tell."""
+    names = sorted(found.keys() & asked.keys())
+    return [f"{name} {found[name]}, asked {asked[name]}" for name in names if found[name] != asked[name]]
 
 
 def check_comparable(rows: Mapping[Cell, Row]) -> None:
-    """Rows of one table were scored on the same frames and labels, and spent one budget.
+    """Rows of one table saw the same labels in training, were scored on the same frames, and spent one budget.
 
     Raises:
-        DataError: they were not.
+        DataError: they did not.
     """
-    first: Row | None = None
-    spent: dict[str, tuple[Any, str]] = {}
+    known: dict[str | tuple[str, ...], tuple[Any, str]] = {}
     for row in rows.values():
-        first = first or row
-        if row.labels_seen != first.labels_seen or row.ids != first.ids:
-            raise DataError(f"{row.cell.name} was scored on other frames or labels than {first.cell.name}")
-        for name, value in row.budget.items():
-            known, cell = spent.setdefault(name, (value, row.cell.name))
-            if known != value:
-                raise DataError(f"{row.cell.name} has {name} {value}, {cell} {known}: keep budgets in folders apart")
+        for name, value in _shared(row).items():
+            before, cell = known.setdefault(name, (value, row.cell.name))
+            if before != value:
+                other = f"has {name} {value}, {cell} {before}" if isinstance(name, str) else f"{name[0]} than {cell}"
+                raise DataError(f"{row.cell.name} {other}; keep what differs in folders apart")
+
+
+def _shared(row: Row) -> dict[str | tuple[str, ...], Any]:
+    """What rows must have in common: all of them, those of a share of the labels and a seed, those of a method."""
+    cell, content = row.cell, row.content
+    return {
+        **row.budget,
+        **content.get("data", {}),
+        ("was scored on other frames or labels",): (row.labels_seen, row.ids),
+        ("was fine-tuned on other labelled frames", cell.labels, str(cell.seed)): row.trained_on,
+        ("starts from another encoder", cell.method): content.get("elsewhere"),
+    }

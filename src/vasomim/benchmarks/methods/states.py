@@ -9,10 +9,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from vasomim.benchmarks.methods.grid import METHODS, Cell
+from vasomim.benchmarks.methods.grid import METHODS, Cell, method_of
 from vasomim.benchmarks.methods.locks import is_claimed
 from vasomim.benchmarks.methods.plan import runs_of
-from vasomim.benchmarks.methods.rows import Row, budget_of, differing
+from vasomim.benchmarks.methods.rows import Row, budget_of, differing, identity_of
 from vasomim.config import BenchmarkMethodsConfig
 
 
@@ -36,7 +36,7 @@ def states(config: BenchmarkMethodsConfig, cells: Sequence[Cell], rows: Mapping[
         seconds = None
         if state == "not run":
             seconds = finetune_seconds(cell, rows)
-            if cell.method not in charged and seconds is not None and METHODS[cell.method].start is not None:
+            if cell.method not in charged and seconds is not None and method_of(cell.method).start is not None:
                 start = pretrain_seconds(config, cell.method, rows)
                 seconds = None if start is None else seconds + start
             charged.add(cell.method)
@@ -47,14 +47,14 @@ def states(config: BenchmarkMethodsConfig, cells: Sequence[Cell], rows: Mapping[
 def state_of(config: BenchmarkMethodsConfig, cell: Cell, row: Row | None) -> str:
     """`done`, `running`, `not run` or `other budget`."""
     if row is not None:
-        return "other budget" if differing(row.budget, budget_of(METHODS[cell.method], config.budget)) else "done"
+        return "other budget" if differing(row.identity, identity_of(method_of(cell.method), config)) else "done"
     return "running" if is_claimed(runs_of(config) / f"{cell.name}.claim") else "not run"
 
 
 def finetune_seconds(cell: Cell, rows: Mapping[Cell, Row]) -> float | None:
     """Seconds of a fine-tuning: by the speed of finished ones of the same model, else by the cost of its steps."""
-    method = METHODS[cell.method]
-    known = [(METHODS[row.cell.method], finetune_speed(row), row) for row in rows.values()]
+    method = method_of(cell.method)
+    known = [(method_of(row.cell.method), finetune_speed(row), row) for row in rows.values()]
     alike = [one for one in known if one[0].finetune == method.finetune] or known
     if not alike:
         return None
@@ -69,15 +69,15 @@ def finetune_speed(row: Row) -> float:
 
 def pretrain_seconds(config: BenchmarkMethodsConfig, method: str, rows: Mapping[Cell, Row]) -> float | None:
     """Seconds that are left of a pre-training: 0 where it is made, else by its own speed or by that of others."""
-    start = METHODS[method].start
+    start = method_of(method).start
     if start is None or (runs_of(config) / f"pretrain_{method}.done").is_file():
         return 0.0
-    samples = spent(budget_of(METHODS[method], config.budget), "pretrain")
+    samples = spent(budget_of(method_of(method), config.budget), "pretrain")
     speeds = pretrain_speeds(config.out)
     if method in speeds:
         return samples / speeds[method]
     if start.verb == "finetune":
-        known = [finetune_speed(row) for row in rows.values() if METHODS[row.cell.method].has_encoder]
+        known = [finetune_speed(row) for row in rows.values() if method_of(row.cell.method).has_encoder]
         return samples / median(known) if known else None
     others = [(METHODS[name].start, speed) for name, speed in speeds.items()]
     known = [speed * one.cost / start.cost for one, speed in others if one is not None and one.verb == "pretrain"]

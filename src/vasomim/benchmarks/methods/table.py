@@ -10,7 +10,7 @@ from typing import Any
 
 from vasomim.benchmarks.methods.analysis import Difference, Rows, Score, differences, pairs_of, score
 from vasomim.benchmarks.methods.catalogue import ABLATION_BASELINES, ABLATIONS, BASELINES
-from vasomim.benchmarks.methods.grid import METHODS
+from vasomim.benchmarks.methods.grid import METHODS, Cell, method_of, share_text
 from vasomim.viz.intervals import Bar, Estimate, curve_chart, difference_chart
 
 SCORES = ("dice", "cldice", "precision", "recall")
@@ -26,6 +26,10 @@ class Shown:
     baselines: Sequence[str]
     labels: Sequence[str]
 
+    def holds(self, cell: Cell) -> bool:
+        """Whether it has a place for a cell."""
+        return cell.method in self.methods and cell.labels in self.labels
+
     def differences(self, rows: Rows) -> list[Difference]:
         """Paired tests of all its methods, one family."""
         return differences(rows, pairs_of(self.methods, self.baselines), self.labels)
@@ -35,7 +39,14 @@ def shown(methods: Sequence[str], labels: Sequence[float]) -> Shown:
     """Ablations are tested against VasoMIM and MAE, a table with other methods in it against MAE and scratch."""
     ours = {*ABLATIONS, *ABLATION_BASELINES, "prototypes"}
     baselines = ABLATION_BASELINES if {*methods} <= ours and {*methods} & {*ABLATIONS} else BASELINES
-    return Shown(methods, baselines, [str(float(share)) for share in labels])
+    return Shown(methods, baselines, [share_text(share) for share in labels])
+
+
+def of_rows(rows: Rows, asked: Sequence[str], labels: Sequence[float]) -> Shown:
+    """What was asked for, and of what was not, all that has a row, in the order of the catalogue."""
+    present = {cell.method for cell in rows}
+    methods = asked or [name for name in METHODS if name in present] + sorted(present - METHODS.keys())
+    return shown(methods, labels or sorted({float(cell.labels) for cell in rows}))
 
 
 def markdown(header: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
@@ -58,22 +69,29 @@ def with_interval(found: Score | None) -> str:
     return f"{found.mean:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def score_table(rows: Rows, of: Shown, metrics: Sequence[str] = SCORES) -> str:
-    """A line for each method and share of labels; cells that were not run say so."""
+def score_table(rows: Rows, of: Shown, tried: Mapping[str, int] | None = None) -> str:
+    """A line for each method and share of labels; cells that were not run say so.
+
+    Args:
+        rows: of the grid.
+        of: what of it is shown.
+        tried: how many configurations of a method were tried, where that is told.
+    """
     lines = []
     for method in of.methods:
         for labels in of.labels:
-            found = [score(rows, method, labels, metric) for metric in metrics]
+            found = [score(rows, method, labels, metric) for metric in SCORES]
             seeds = ", ".join(map(str, found[0].by_seed)) if found[0] else ""
-            tried = str(METHODS[method].tried)
-            lines.append([METHODS[method].title, share(labels), seeds, *map(with_interval, found), tried])
-    return markdown(["start", "labels", "seeds", *(TITLES[m] for m in metrics), "tried"], lines)
+            told = [] if tried is None else [str(tried.get(method, 0))]
+            lines.append([method_of(method).title, share(labels), seeds, *map(with_interval, found), *told])
+    header = ["start", "labels", "seeds", *(TITLES[metric] for metric in SCORES)]
+    return markdown(header if tried is None else [*header, "tried"], lines)
 
 
 def summary_table(rows: Rows, of: Shown, metric: str = "dice") -> str:
     """A line for each method, a column for each share of labels."""
     lines = [
-        [METHODS[method].title, *(with_interval(score(rows, method, labels, metric)) for labels in of.labels)]
+        [method_of(method).title, *(with_interval(score(rows, method, labels, metric)) for labels in of.labels)]
         for method in of.methods
     ]
     return markdown([TITLES[metric], *map(share, of.labels)], lines)
@@ -85,7 +103,7 @@ def difference_table(rows: Rows, of: Shown) -> str:
     if not found:
         return "No two methods have a cell in common.\n"
     lines = [
-        [f"{METHODS[one.method].title} - {METHODS[one.baseline].title}", share(one.labels), *difference_cells(one)]
+        [f"{method_of(one.method).title} - {method_of(one.baseline).title}", share(one.labels), *difference_cells(one)]
         for one in found
     ]
     return markdown(["Dice difference", "labels", "seeds", "mean [95 %]", "p", "p, Holm", "holds"], lines)
@@ -104,17 +122,17 @@ def pretraining_table(folder: Path, methods: Sequence[str]) -> str:
     names = ("val/reconstruction", "val/consistency", "val/probe_r2", "val/dice")
     lines = []
     for method in methods:
-        if METHODS[method].start is None:
+        if method_of(method).start is None:
             continue
         path = folder / f"pretrain_{method}.json"
         if not path.is_file():
-            lines.append([METHODS[method].title, *[NOT_RUN] * (2 + len(names))])
+            lines.append([method_of(method).title, *[NOT_RUN] * (2 + len(names))])
             continue
         content = json.loads(path.read_text(encoding="utf-8"))
         last: Mapping[str, Any] = content["validations"][-1] if content["validations"] else content["run"]["last"]
         numbers = ["-" if last.get(name) is None else f"{last[name]:.3f}" for name in names]
         speed = f"{content['samples_per_second']['median']:.1f}"
-        lines.append([METHODS[method].title, str(last["step"]), *numbers, speed])
+        lines.append([method_of(method).title, str(last["step"]), *numbers, speed])
     header = ["method", "step", "reconstruction", "consistency", "vessel probe R²", "held-out Dice", "frames/s"]
     return markdown(header, lines)
 
@@ -125,7 +143,7 @@ def efficiency_figure(rows: Rows, of: Shown, metric: str = "dice") -> str:
     for method in of.methods:
         found = [one for labels in of.labels if (one := score(rows, method, labels, metric)) is not None]
         if found:
-            series[METHODS[method].title] = [Estimate(float(one.labels), one.mean, *one.ci95) for one in found]
+            series[method_of(method).title] = [Estimate(float(one.labels), one.mean, *one.ci95) for one in found]
     ticks = {float(labels): share(labels) for labels in of.labels}
     return curve_chart(series, f"{TITLES[metric]} over the share of labels", "share of the labels", ticks, file=True)
 
@@ -135,7 +153,7 @@ def difference_figure(rows: Rows, of: Shown) -> str:
     several = len(of.labels) > 1
     bars = [
         Bar(
-            f"{METHODS[one.method].title} - {METHODS[one.baseline].title}"
+            f"{method_of(one.method).title} - {method_of(one.baseline).title}"
             + (f", {share(one.labels)}" if several else ""),
             one.difference,
             *one.ci95,
