@@ -39,13 +39,15 @@ def attribution(name: str) -> str:
 |---|---|---|---|
 {rows}
 
-No frame of any validation or test part, and none of XCAD or DCA1, was trained on. The weights may be used under the
+No frame of any validation or test part, and none of XCAD or DCA1, was shown to a network in training. The weights may be used under the
 licence of this software (Apache-2.0); whoever passes them on should keep this table."""
 
 
 _MEASURED: Final = """Means of per-image values at native size unless a side is given, 95 % bootstrap intervals over frames. ARCADE outlines
 main vessels alone, XCAD and DCA1 every vessel, so rows of different data sets are not comparable. ARCADE publishes no
-patient ids: frames of one patient may lie on both sides of its split (three pairs of one run are known to)."""
+patient ids: frames of one patient may lie on both sides of its split (three pairs of one run are known to). Of XCAD and
+DCA1 the 1st, 3rd, ... frames had a part in choosing settings of the extraction, whose vessels are what trees are learned
+from; the 2nd, 4th, ... had none."""
 
 CARDS: Final[dict[str, Words]] = {
     "default": {
