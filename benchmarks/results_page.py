@@ -24,7 +24,7 @@ from vasomim.benchmarks.methods.table import (
     shown,
     summary_table,
 )
-from vasomim.engine.files import write_text
+from vasomim.files import write_text
 
 MARKS = ("<!-- results: written by benchmarks/results_page.py -->", "<!-- end of results -->")
 SCORES = ("dice", "cldice", "precision", "recall")

@@ -30,8 +30,15 @@ class DataError(VasomimError):
     """A frame, mask or annotation file cannot be used as it is."""
 
 
-class LongNameError(DataError):
-    """A file cannot be called what it should be: its name, or its path, is too long for the file system."""
+class WriteError(VasomimError):
+    """A file or folder cannot be written, for example because the disk is full: no frame's fault, so work stops."""
+
+
+class LongNameError(DataError, WriteError):
+    """A file cannot be called what it should be: its name, or its path, is too long for the file system.
+
+    As other names may do, it counts among what is wrong with one frame.
+    """
 
 
 class CheckpointError(VasomimError):

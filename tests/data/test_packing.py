@@ -19,12 +19,12 @@ from data_tools import grey, memory, save
 from vasomim.data import packing
 from vasomim.data.augment import CenterResize, resize_frame
 from vasomim.data.extraction import VesselStore, extract_folder
-from vasomim.data.files import locked, whole_file
 from vasomim.data.open import open_frames, open_labelled
 from vasomim.data.packed import PackDataset, PackSettings
 from vasomim.data.packing import pack_frames, verify_pack
 from vasomim.data.samples import subset, with_vessels
-from vasomim.errors import DataError, Interrupted, MisuseError
+from vasomim.errors import DataError, Interrupted, MisuseError, WriteError
+from vasomim.files import locked, whole_file
 from vasomim.vessels import METHOD_VERSION, extract_vessels
 
 PLAIN = PackSettings()
@@ -257,9 +257,7 @@ def test_pack_frames__refuses_folders_that_hold_something(frames: Path, tmp_path
 
 def test_pack_frames__one_writer_at_a_time(frames: Path, tmp_path: Path) -> None:
     dataset, out = open_frames([frames]), tmp_path / "pack"
-    script = (
-        "import sys, pathlib; from vasomim.data.files import locked\nwith locked(pathlib.Path(sys.argv[1]), 'busy'): 0"
-    )
+    script = "import sys, pathlib; from vasomim.files import locked\nwith locked(pathlib.Path(sys.argv[1]), 'busy'): 0"
     told: list[str] = []
 
     def meanwhile(_: int) -> None:
@@ -287,7 +285,7 @@ def test_pack_frames__full_disk(frames: Path, tmp_path: Path, monkeypatch: pytes
         synced(handle)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DataError, match=r"cannot write .*part_00001\.bin: No space left"):
+    with pytest.raises(WriteError, match=r"cannot write .*part_00001\.bin: No space left"):
         pack_frames(open_frames([frames]), tmp_path / "pack", PLAIN, workers=1)
     assert not (tmp_path / "pack").exists()
     assert not list((tmp_path / "pack.unfinished").glob(".*"))

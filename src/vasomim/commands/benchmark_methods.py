@@ -23,8 +23,8 @@ from vasomim.benchmarks.methods.table import (
 )
 from vasomim.commands.console import print_result, say, warn
 from vasomim.config import BenchmarkMethodsConfig
-from vasomim.engine.files import write_text
 from vasomim.errors import Interrupted, MisuseError
+from vasomim.files import write_text
 
 
 def run(config: BenchmarkMethodsConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001

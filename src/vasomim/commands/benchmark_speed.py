@@ -11,7 +11,7 @@ from rich.table import Table
 from vasomim.benchmarks.speed.run import measure_speed
 from vasomim.commands.console import say
 from vasomim.config import BenchmarkSpeedConfig
-from vasomim.engine.files import write_text
+from vasomim.files import write_text
 
 
 def run(config: BenchmarkSpeedConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001

@@ -36,8 +36,8 @@ from vasomim.data.frames import write_png
 from vasomim.data.open import open_labelled
 from vasomim.data.samples import FrameDataset
 from vasomim.data.splits import split_holdout
-from vasomim.engine.files import write_text
 from vasomim.errors import MisuseError
+from vasomim.files import write_text
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.registry import create_model
 from vasomim.synth import generate

@@ -13,8 +13,8 @@ import numpy as np
 from vasomim import metrics
 from vasomim.data.extraction import VesselStore
 from vasomim.data.open import open_frames, open_labelled
-from vasomim.engine.files import write_text
 from vasomim.engine.report import FOOTER, curves_from_metrics
+from vasomim.files import write_text
 from vasomim.inference.predictor import Predictor
 from vasomim.vessels import extract_vessels
 from vasomim.viz.images import ERROR_COLORS, contact_sheet, error_map, overlay, to_rgb

@@ -17,7 +17,7 @@ from vasomim.config import DoctorConfig
 from vasomim.data.audit.audit import Audit, audit_folders
 from vasomim.data.audit.findings import KINDS, Finding, needs_action
 from vasomim.data.frame_list import frame_list_text
-from vasomim.engine.files import write_text
+from vasomim.files import write_text
 
 T = TypeVar("T")
 

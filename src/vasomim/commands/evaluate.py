@@ -21,9 +21,9 @@ from vasomim.engine.comparison import StoredEvaluation, check_comparable, compar
 from vasomim.engine.evaluation import EvaluationCard, evaluate
 from vasomim.engine.evaluation_page import NAMES, count_text, number_text
 from vasomim.engine.evaluation_source import EvaluationSource, LabelledFrame, Map, stored_masks
-from vasomim.engine.files import make_folder
 from vasomim.engine.runs import versions
 from vasomim.errors import MisuseError, VasomimError
+from vasomim.files import make_folder
 from vasomim.ops.borders import content
 from vasomim.ops.hysteresis import Cut
 from vasomim.ops.resize import resize_area

@@ -13,6 +13,7 @@ from vasomim.config import ExportConfig
 from vasomim.data.open import open_frames
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import MisuseError
+from vasomim.files import refuse_filled
 from vasomim.inference.backends import Images, require_modules
 from vasomim.models.shipped import shipped_weights, weights_path
 
@@ -27,7 +28,7 @@ def run(config: ExportConfig, *, json: bool = False, verbose: bool = False) -> i
     path, output = _weights(config)
     packages = ("onnx", "onnxscript", "onnxruntime", *(["openvino"] if config.format == "openvino" else []))
     require_modules(*packages, purpose=f"exporting to {config.format}")
-    from vasomim.export.folder import load_segmenter, refuse_filled, write_export  # needs what was just asked for
+    from vasomim.export.folder import load_segmenter, write_export  # needs what was just asked for
 
     refuse_filled(config.out)
     network, described = load_segmenter(path, output)

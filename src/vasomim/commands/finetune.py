@@ -35,6 +35,7 @@ from vasomim.engine.processes import first_alone
 from vasomim.engine.report import write_report
 from vasomim.engine.runs import RunFolder
 from vasomim.errors import MisuseError
+from vasomim.files import write_text
 from vasomim.inference.outputs import Output
 from vasomim.inference.predictor import Predictor
 from vasomim.models.weights import is_ours, load_weights, read_config
@@ -140,7 +141,7 @@ def start_from(model: nn.Module, config: FinetuneConfig, folder: RunFolder) -> N
         return
     table = load_weights(model, config.init).table()
     if folder.writes:
-        (folder.path / "init.txt").write_text(table + "\n")
+        write_text(folder.path / "init.txt", table + "\n")
     say(table)
 
 

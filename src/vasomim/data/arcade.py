@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from vasomim.data.files import is_file, stays_inside
 from vasomim.data.frames import read_frame
 from vasomim.data.listing import check_size, list_frames, make_records, natural_key, require_layout, some
 from vasomim.data.polygons import Polygon, rasterise, rasterise_classes, rasteriser_named
 from vasomim.errors import DataError
+from vasomim.files import is_file, stays_inside
 from vasomim.types import Box, Record, Sample
 
 STENOSIS = 26

@@ -19,6 +19,7 @@ from vasomim.data.boxes import CORNERS, TABLE
 from vasomim.data.listing import natural_key, some
 from vasomim.data.registry import DatasetCard
 from vasomim.errors import DataError, MisuseError
+from vasomim.files import refuse_filled, whole_folder
 
 Corners = tuple[float, float, float, float]
 XML_LIMIT = 2**20
@@ -49,35 +50,27 @@ def arrange(card: DatasetCard, folder: Path, out: Path) -> int:
 
     Raises:
         MisuseError: the set needs no arranging or cannot be, or `out` holds something.
-        DataError: no labelled frame is found, two share a name, labels cannot be read, or nothing can be written.
+        DataError: no labelled frame is found, two share a name, or labels cannot be read.
+        WriteError: nothing can be written.
     """
     if card.name not in ARRANGERS:
         raise MisuseError(f"{card.name} cannot be arranged, only {', '.join(ARRANGERS)}; what reads it: {card.reader}")
     if not folder.is_dir():
         raise MisuseError(f"no such folder: {folder}")
-    if out.exists() and any(out.iterdir()):
-        raise MisuseError(f"{out} is not empty; choose another folder")
+    refuse_filled(out)
     cases = sorted(ARRANGERS[card.name](folder), key=lambda case: natural_key(case.name))
     if not cases:
         raise DataError(f"no labelled frame of {card.name} in {folder}; give the folder as it was published")
     names = [case.name for case in cases]
     if len(set(names)) < len(names):
         raise DataError(f"{folder} holds frames of one name: {some({n for n in names if names.count(n) > 1})}")
-    fresh = out.with_name(f".{out.name}.new-{os.getpid()}")
-    try:
+    with whole_folder(out) as stage:
         for case in cases:
-            _place(case.frame, fresh / "images" / case.name)
+            _place(case.frame, stage / "images" / case.name)
             if case.mask is not None:
-                _place(case.mask, fresh / "masks" / Path(case.name).with_suffix(case.mask.suffix))
+                _place(case.mask, stage / "masks" / Path(case.name).with_suffix(case.mask.suffix))
         if any(case.patient for case in cases):
-            (fresh / TABLE).write_text(_table(cases), encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        fresh.rename(out)
-    except OSError as error:
-        raise DataError(f"cannot write {out}: {error.strerror or error}; free some space") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+            (stage / TABLE).write_text(_table(cases), encoding="utf-8")
     return len(cases)
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from vasomim._version import __version__
 from vasomim.data.registry import Archive
 from vasomim.errors import DataError
+from vasomim.files import writing
 
 Progress = Callable[[int, int | None], object]
 """Called with the bytes there are and the bytes there will be, None where nobody knows."""
@@ -46,11 +47,12 @@ def fetch(archive: Archive, folder: Path, progress: Progress | None = None, trie
         The file's sha256, in hexadecimal digits.
 
     Raises:
-        DataError: no connection, an answer other than the file, a wrong hash or size, or nothing can be written.
+        DataError: no connection, an answer other than the file, or a wrong hash or size.
+        WriteError: nothing can be written.
     """
     _check_scheme(archive)
     whole = folder / archive.file
-    try:
+    with writing(whole):
         if whole.is_file():
             return _checked(whole, archive)
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,10 +61,6 @@ def fetch(archive: Archive, folder: Path, progress: Progress | None = None, trie
         digest = _checked(part, archive)
         part.replace(whole)
         _note(part).unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"cannot write {whole}: {error.strerror or error}; free some space or choose another folder"
-        ) from error
     return digest
 
 

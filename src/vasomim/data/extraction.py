@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -18,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
-from vasomim.data.files import clear_leftovers, contents
 from vasomim.data.frames import is_constant, read_mask, read_record, write_png
 from vasomim.data.pool import map_in_processes
 from vasomim.data.samples import FrameDataset
-from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
+from vasomim.errors import DataError, Interrupted, LongNameError, MisuseError, VasomimError
+from vasomim.files import clear_leftovers, contents, is_file, write_text, write_whole
 from vasomim.types import BoolImage, FloatImage, Record
 from vasomim.vessels import METHOD_VERSION, Method, extract_vessels, extract_vessels_on
 from vasomim.viz.images import contact_sheet, fit_within, overlay, to_rgb
@@ -78,8 +79,9 @@ class _Job:
 
     def forget(self) -> None:
         """Remove what an earlier call made of a frame that cannot be used any more."""
-        self.mask_path.unlink(missing_ok=True)
-        self.map_path.unlink(missing_ok=True)
+        for path in (self.mask_path, self.map_path):
+            with suppress(OSError):  # none is there, or none can be called that
+                path.unlink()
 
 
 @dataclass
@@ -163,7 +165,7 @@ def extract_folder(
 def write_preview(records: Sequence[Record], out: Path, dataset: FrameDataset | None = None) -> Path | None:
     """OUT/preview.png: evenly picked frames, each beside itself with its mask; None where no frame has a mask."""
     step = max(1, len(records) // PREVIEW_FRAMES)
-    chosen = [index for index in range(0, len(records), step) if mask_path(out, records[index].id).is_file()]
+    chosen = [index for index in range(0, len(records), step) if is_file(mask_path(out, records[index].id))]
     pairs = [[to_rgb(frame), overlay(frame, mask)] for frame, mask in _readable(records, chosen, out, dataset)]
     if not pairs:
         return None
@@ -204,7 +206,7 @@ class VesselStore:
 
     def __contains__(self, record: Record) -> bool:
         """Whether the frame has a mask here."""
-        return mask_path(self.folder, record.id).is_file()
+        return is_file(mask_path(self.folder, record.id))
 
     def load(self, record: Record) -> BoolImage:
         """The vessel map of a frame: bool (H, W) at the frame's native size.
@@ -213,7 +215,7 @@ class VesselStore:
             DataError: there is none.
         """
         path = mask_path(self.folder, record.id)
-        if not path.is_file():
+        if not is_file(path):
             raise DataError(f"no extracted vessels at {path}; make them: vasomim extract FRAMES --out {self.folder}")
         return read_mask(path)
 
@@ -249,11 +251,7 @@ def _claim(out: Path, method: Method) -> None:
         raise MisuseError(f"{out} holds vessels of method {held!r}, not {method!r}; choose another folder")
     if held is None and contents(out):
         raise MisuseError(f"{out} is not empty and was not made by an extraction; choose another folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        _replace(out / MARKER, json.dumps({"method": method, "version": METHOD_VERSION}).encode())
-    except OSError as error:
-        raise DataError(f"cannot write to {out}: {error.strerror}") from error
+    write_text(out / MARKER, json.dumps({"method": method, "version": METHOD_VERSION}))
     clear_leftovers(out)
 
 
@@ -305,10 +303,13 @@ def _given_up(job: _Job, reason: str) -> _Done:
 def _write(read: _Read, found: tuple[BoolImage, FloatImage]) -> _Done:
     mask, response = found
     job = read.job
-    if job.vesselness:
-        _write_keyed(job.map_path, np.rint(response * 65535).astype(np.uint16), read.key)
-    # The mask goes last: where it is current, everything is.
-    _write_keyed(job.mask_path, mask.astype(np.uint8) * 255, read.key)
+    try:
+        if job.vesselness:
+            _write_keyed(job.map_path, np.rint(response * 65535).astype(np.uint16), read.key)
+        # The mask goes last: where it is current, everything is.
+        _write_keyed(job.mask_path, mask.astype(np.uint8) * 255, read.key)
+    except LongNameError as error:  # other frames may do; what else keeps masks from being written concerns all of them
+        return _given_up(job, str(error))
     return "extracted", ""
 
 
@@ -363,26 +364,10 @@ def _write_keyed(path: Path, pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint
     """Write a grey PNG with its cache key in one step.
 
     Raises:
-        DataError: the file cannot be written.
+        LongNameError, WriteError: as `write_whole`.
     """
     text = PngImagePlugin.PngInfo()
     text.add_text(KEY_NAME, key)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", pnginfo=text, compress_level=3)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, buffer.getvalue())
-    except OSError as error:
-        raise DataError(
-            f"cannot write {path}: {error.strerror}; free some space and run the same command again"
-        ) from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside and rename, so that no reader ever sees half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(path, buffer.getvalue(), durable=False)

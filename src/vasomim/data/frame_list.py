@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from vasomim.data.files import is_file
 from vasomim.errors import MisuseError
+from vasomim.files import is_file
 
 SUFFIX = ".txt"
 ROOT_MARK = "/"

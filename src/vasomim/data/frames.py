@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,8 @@ from vasomim.data.dicom.layout import MAX_PIXELS
 from vasomim.data.dicom.parsing import is_dicom
 from vasomim.data.dicom.run import cached_run
 from vasomim.data.picture_size import picture_size
-from vasomim.errors import DataError, LongNameError, MisuseError
+from vasomim.errors import DataError, MisuseError
+from vasomim.files import write_whole
 from vasomim.ops.full_scale import as_share, full_scale
 from vasomim.types import BoolImage, FloatImage, Record
 
@@ -185,33 +184,9 @@ def write_png(path: Path, array: npt.NDArray[Any]) -> None:
     Raises:
         ValueError: another shape or type.
         LongNameError: the file cannot be called that.
-        DataError: the file cannot be written, for example because the disk is full.
+        WriteError: the file cannot be written, for example because the disk is full.
     """
-    content = _encode_png(array)
-    beside = _beside(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content)
-        beside.replace(path)
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise LongNameError(f"cannot write {path}: {error.strerror}; shorten it or its folders' names") from error
-        raise DataError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from error
-    finally:
-        _remove(beside)
-
-
-def _beside(path: Path) -> Path:
-    """Where a file lies until it is whole: a short name, since one that is legal may leave no room for an addition."""
-    short = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
-    return path.with_name(f".{short}.{os.getpid()}")
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return  # the error that brought us here says more
+    write_whole(path, _encode_png(array), durable=False)
 
 
 def _encode_png(array: npt.NDArray[Any]) -> bytes:

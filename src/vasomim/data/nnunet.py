@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from vasomim.data.frames import read_frame, read_pixels, write_png
 from vasomim.data.listing import check_size, list_frames, make_records, no_frame, require_layout, some
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import DataError, MisuseError
+from vasomim.files import whole_folder, write_whole
 from vasomim.ops.full_scale import FULL_SCALES, full_scale
 from vasomim.types import FloatImage, Record, Sample
 
@@ -181,7 +180,8 @@ def write_nnunet(
 
     Raises:
         MisuseError: another name, an existing folder, or another ending.
-        DataError: a frame without label, two cases of one name, or nothing can be written.
+        DataError: a frame without label, or two cases of one name.
+        WriteError: nothing can be written.
     """
     if not re.fullmatch(r"Dataset\d{3}_\w+", folder.name):
         raise MisuseError(f"{folder.name} is no name for nnU-Net; need DatasetNNN_NAME such as Dataset501_Vessels")
@@ -190,19 +190,13 @@ def write_nnunet(
     if file_ending not in (".png", ".tif"):
         raise MisuseError(f"cannot write {file_ending}; choose .png or .tif")
     cases = _case_names(dataset.records)
-    fresh = folder.with_name(f".{folder.name}.new-{os.getpid()}")
-    try:
+    with whole_folder(folder) as stage:
         for index, case in enumerate(cases):
-            _write_case(fresh, case, dataset[index], file_ending, classes)
+            _write_case(stage, case, dataset[index], file_ending, classes)
             if progress is not None:
                 progress()
         table = json.dumps(_table(folder.name, len(cases), file_ending, classes), indent=2)
-        (fresh / TABLE).write_text(table + "\n", encoding="utf-8")
-        fresh.rename(folder)
-    except OSError as error:
-        raise DataError(f"cannot write {folder}: {error.strerror or error}; nothing was kept") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        (stage / TABLE).write_text(table + "\n", encoding="utf-8")
     return folder
 
 
@@ -233,8 +227,7 @@ def _write(path: Path, array: npt.NDArray[Any]) -> None:
         write_png(path, array)
         return
     _, content = cv2.imencode(path.suffix, np.ascontiguousarray(array))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(bytes(content.data))
+    write_whole(path, bytes(content.data))
 
 
 def to_integers(image: FloatImage) -> npt.NDArray[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from pathlib import Path
 from vasomim.data.download import Progress, fetch, figshare_files
 from vasomim.data.registry import Archive, DatasetCard
 from vasomim.data.unpack import SUFFIXES, unpack
-from vasomim.errors import DataError, MisuseError
+from vasomim.errors import MisuseError
+from vasomim.files import whole_folder, write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def obtain(
 
     Raises:
         MisuseError: the set has no public address, or OUT/NAME holds something already.
-        DataError: as `fetch` and `unpack`.
+        DataError, WriteError: as `fetch` and `unpack`.
     """
     if not card.downloadable:
         raise MisuseError(f"{card.name} has no address to fetch it from: {card.obtain}; see {card.page}")
@@ -72,21 +72,12 @@ def _assemble(fetched: Sequence[Fetched], folder: Path, start: Callable[[str], P
     if len(fetched) == 1 and _is_archive(fetched[0].path):
         _unpack(fetched[0].path, folder, start)
         return
-    fresh = folder.with_name(f".{folder.name}.new-{os.getpid()}")
-    try:
-        fresh.mkdir(parents=True)
+    with whole_folder(folder) as stage:
         for item in fetched:
             if _is_archive(item.path):
-                _unpack(item.path, fresh / item.path.name.split(".")[0], start)
+                _unpack(item.path, stage / item.path.name.split(".")[0], start)
             else:
-                shutil.copyfile(item.path, fresh / item.path.name)
-        if folder.exists():
-            folder.rmdir()
-        fresh.rename(folder)
-    except OSError as error:
-        raise DataError(f"cannot write {folder}: {error.strerror or error}; free some space") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+                shutil.copyfile(item.path, stage / item.path.name)
 
 
 def _is_archive(path: Path) -> bool:
@@ -115,4 +106,4 @@ def _write_note(card: DatasetCard, fetched: Sequence[Fetched], path: Path) -> No
             for item in fetched
         ],
     }
-    path.write_text(json.dumps(note, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(note, indent=2, ensure_ascii=False) + "\n")

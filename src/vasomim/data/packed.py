@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vasomim.data.codecs import Bits, Codec, Levels, decode_bits, decode_levels, to_unit_range
-from vasomim.data.files import stays_inside
 from vasomim.data.samples import FrameDataset, LazySample
 from vasomim.errors import DataError, MisuseError
+from vasomim.files import stays_inside
 from vasomim.types import BoolImage, FloatImage, Record, Sample
 
 HEAD = "pack.json"

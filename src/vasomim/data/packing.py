@@ -20,7 +20,6 @@ import numpy as np
 
 from vasomim.data.augment import resize_frame, resize_vessels
 from vasomim.data.codecs import Levels, encode_levels, encode_mask, to_levels
-from vasomim.data.files import locked, sync_folder, whole_file, write_whole
 from vasomim.data.frames import frame_hash, is_constant
 from vasomim.data.packed import (
     ALIGNMENT,
@@ -39,6 +38,7 @@ from vasomim.data.pool import map_in_processes
 from vasomim.data.samples import FrameDataset
 from vasomim.data.stream import num_cores
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
+from vasomim.files import locked, sync_folder, whole_file, write_whole, writing
 from vasomim.ops.full_scale import FULL_SCALES
 from vasomim.ops.resize import resize_mask
 from vasomim.types import FloatImage, Sample
@@ -158,10 +158,6 @@ def _claim(unfinished: Path, head: Head) -> None:
     elif unfinished.is_dir() and any(not path.name.startswith(".") for path in unfinished.iterdir()):
         raise MisuseError(f"{unfinished} is not empty and holds no pack in the making; move it away")
     if held != PLAN:
-        try:
-            unfinished.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"cannot make {unfinished}: {error.strerror}; choose another --out") from error
         write_whole(unfinished / PLAN, head.to_json())
 
 
@@ -286,7 +282,7 @@ def _aligned(planes: Sequence[bytes], start: int) -> tuple[bytes, tuple[tuple[in
 
 def _finish(unfinished: Path, out: Path, head: Head) -> None:
     write_whole(unfinished / HEAD, head.to_json())
-    try:
+    with writing(out):
         for path in unfinished.glob(".*"):  # what killed processes were writing
             path.unlink()
         sync_folder(unfinished)
@@ -295,8 +291,6 @@ def _finish(unfinished: Path, out: Path, head: Head) -> None:
             out.rmdir()
         unfinished.rename(out)
         sync_folder(out.parent)
-    except OSError as error:
-        raise DataError(f"cannot rename {unfinished} to {out}: {error.strerror}; run the same command again") from error
 
 
 def _total(parts: Sequence[_Done], head: Head) -> PackSummary:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vasomim.data.boxes import CORNERS, TABLE
-from vasomim.data.files import clear_leftovers, contents
 from vasomim.data.frames import read_frame, read_mask, write_png
 from vasomim.data.pool import map_in_processes
 from vasomim.errors import DataError, Interrupted, MisuseError
+from vasomim.files import clear_leftovers, contents, write_text
 from vasomim.synth.angiogram import Angiogram, generate
 from vasomim.synth.cine import iterate_cine
 from vasomim.synth.scene import RECIPE_VERSION
@@ -80,7 +80,8 @@ def synthesize_folder(
 
     Raises:
         MisuseError: `out` holds something else.
-        DataError: nothing can be written to `out`, or a worker process died.
+        WriteError: nothing can be written to `out`.
+        DataError: a worker process died.
         Interrupted: stopped by Ctrl-C; what is written stays.
     """
     _claim(out, series)
@@ -118,7 +119,7 @@ def _claim(out: Path, series: Series) -> None:
     if held is None:
         if contents(out):
             raise MisuseError(f"{out} is not empty and holds no synthetic series; choose another folder")
-        _write_text(out / MARKER, json.dumps({"series": wanted}, indent=1))
+        write_text(out / MARKER, json.dumps({"series": wanted}, indent=1))
     clear_leftovers(out)
 
 
@@ -153,24 +154,8 @@ def _write(out: Path, name: str, angiogram: Angiogram) -> None:
         "boxes": [[box.x0, box.y0, box.x1, box.y1] for box in angiogram.boxes],
         "scene": asdict(angiogram.scene),
     }
-    _write_text(out / "scenes" / f"{name}.json", json.dumps(note))
+    write_text(out / "scenes" / f"{name}.json", json.dumps(note), durable=False)
     write_png(out / "images" / f"{name}.png", angiogram.image)
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write beside and rename, so that no reader ever sees half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"cannot write {path}: {error.strerror}; free some space and run the same command again"
-        ) from error
 
 
 def _finish(out: Path, series: Series, num_frames: int, made: int, kept: int) -> SynthesisSummary:
@@ -183,7 +168,7 @@ def _finish(out: Path, series: Series, num_frames: int, made: int, kept: int) ->
     for frame, note in zip(frames, notes, strict=True):
         for box in note["boxes"] or [("", "", "", "")]:
             table.writerow((f"{series.name(frame)}.png", series.patient(frame), *box))
-    _write_text(out / TABLE, rows.getvalue())
+    write_text(out / TABLE, rows.getvalue())
     asked = notes[:num_frames]
     return SynthesisSummary(
         made=made,

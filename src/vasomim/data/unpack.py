@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import tarfile
@@ -13,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from vasomim.data.files import stays_inside
-from vasomim.errors import DataError, MisuseError
+from vasomim.errors import DataError
+from vasomim.files import refuse_filled, stays_inside, whole_folder
 
 COUNT_LIMIT = 1_000_000
 RATIO_LIMIT = 200
@@ -50,39 +49,32 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int, int], object] |
         MisuseError: the folder holds something.
         DataError: no archive or a damaged one; members that are links or devices, or that lie outside of the folder;
             more than a million files, more bytes than the archive can honestly hold, or more than the disk has.
+        WriteError: nothing can be written.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise MisuseError(f"{folder} is not empty; choose another folder")
-    fresh = folder.with_name(f".{folder.name}.new-{os.getpid()}")
+    refuse_filled(folder)
     try:
         with _opened(archive) as opened:
             members = _checked(_members(opened, archive), archive)
             _check_space(members, folder)
-            total, done = sum(member.size for member in members), 0
-            for member in members:
-                with _stream(opened, member) as stream:
-                    done += _write(stream, fresh / member.name, member, archive)
-                if progress is not None:
-                    progress(done, total)
-        fresh.mkdir(parents=True, exist_ok=True)
-        if folder.exists():
-            folder.rmdir()
-        _without_shell(fresh).rename(folder)
+            total, done, shell = sum(member.size for member in members), 0, _shell(members)
+            with whole_folder(folder) as stage:
+                for member in members:
+                    with _stream(opened, member) as stream:
+                        done += _write(stream, stage / member.name.removeprefix(shell), member, archive)
+                    if progress is not None:
+                        progress(done, total)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        if isinstance(error, MisuseError):
-            raise
         raise DataError(f"{archive} cannot be unpacked: {error}; fetch it again") from error
     except OSError as error:
-        raise DataError(f"cannot unpack {archive} to {folder}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        raise DataError(f"cannot read {archive}: {error.strerror or error}; fetch it again") from error
     return len(members)
 
 
-def _without_shell(folder: Path) -> Path:
-    """The only folder in a folder, or the folder itself."""
-    inner = list(folder.iterdir())
-    return inner[0] if len(inner) == 1 and inner[0].is_dir() else folder
+def _shell(members: list[_Member]) -> str:
+    """The folder that everything in an archive lies in, as `NAME/`; nothing where there is none."""
+    tops = {member.name.partition("/")[:2] for member in members}
+    name, slash = tops.pop() if len(tops) == 1 else ("", "")
+    return name + slash if slash else ""
 
 
 @contextmanager

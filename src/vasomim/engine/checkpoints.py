@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shutil
-import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vasomim.errors import CheckpointError, VasomimError
+from vasomim.errors import CheckpointError, WriteError
+from vasomim.files import sync_folder, whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +35,7 @@ class Checkpoints:
             state: tensors, numbers, strings and containers of them only.
 
         Raises:
-            VasomimError: it cannot be written, for example because the disk is full; what was there is untouched.
+            WriteError: it cannot be written, for example because the disk is full; what was there is untouched.
         """
         path = self.folder / f"step_{step:08d}.pt"
         save_tensors(path, {**state, "step": step})
@@ -77,25 +75,17 @@ def save_tensors(path: Path, state: Mapping[str, Any]) -> None:
     """Write `state` to `path` such that the file is either complete or not there, even if the power fails.
 
     Raises:
-        VasomimError: it cannot be written; nothing is left behind.
+        WriteError: it cannot be written; nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with whole_file(path) as file:
             torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # torch's writer turns some write errors into RuntimeError
-        raise VasomimError(
+        sync_folder(path.parent)  # others may be deleted once this one is sure to stay
+    except (WriteError, OSError, RuntimeError) as error:  # torch's writer turns some write errors into RuntimeError
+        raise WriteError(
             f"cannot write {path}: {_reason(error)}; {_free_space(path.parent)}. Checkpoints written before are "
             "untouched: free some space and run the same command again"
         ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
@@ -116,16 +106,6 @@ def load_tensors(path: Path) -> dict[str, Any]:
 def _step_of(path: Path) -> int:
     match = _NAME.fullmatch(path.name)
     return int(match.group(1)) if match else -1
-
-
-def _sync_folder(folder: Path) -> None:
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: BaseException) -> str:

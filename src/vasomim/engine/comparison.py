@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from vasomim.engine.evaluation import EvaluationCard
-from vasomim.engine.files import printable
 from vasomim.errors import DataError, MisuseError
+from vasomim.files import printable
 from vasomim.metrics import METRICS
 from vasomim.stats import PAIRED_TEST, paired_test
 

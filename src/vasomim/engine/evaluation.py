@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vasomim.engine.evaluation_page import Picture, Shown, render_page
-from vasomim.engine.files import write_text
 from vasomim.errors import DataError
+from vasomim.files import write_text
 from vasomim.metrics import (
     METRICS,
     WIDTH_CLASSES,

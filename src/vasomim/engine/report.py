@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from vasomim._version import __version__
-from vasomim.engine.files import write_text
 from vasomim.errors import MisuseError
+from vasomim.files import write_text
 from vasomim.viz.charts import line_chart
 from vasomim.viz.pages import Cell, html_charts, html_page, html_table
 

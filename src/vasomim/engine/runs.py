@@ -9,7 +9,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -18,9 +18,8 @@ from typing import IO, Any, Self
 import yaml
 
 from vasomim._version import __version__
-from vasomim.data.files import clear_leftovers
-from vasomim.engine.files import write_text
 from vasomim.errors import MisuseError, VasomimError
+from vasomim.files import clear_leftovers, contents, write_text, writing
 
 _FORMAT = 1
 
@@ -68,7 +67,7 @@ class RunFolder:
             VasomimError: the folder cannot be written.
         """
         identity = config_text if identity is None else identity
-        with _writing(path):
+        with writing(path):
             path.mkdir(parents=True, exist_ok=True)
         lock = _acquire(path) if writer else None
         try:
@@ -125,7 +124,7 @@ class RunFolder:
         """
         if not self.writes:
             return
-        with _writing(self.path / "metrics.jsonl"), (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with writing(self.path / "metrics.jsonl"), (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(_plain(values)) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -176,23 +175,23 @@ class RunFolder:
 def _adopt(path: Path, verb: str, identity: str, usual: str) -> dict[str, Any]:
     """What run.json says of the run to go on with, or a fresh record for a folder that is free."""
     fresh: dict[str, Any] = {"format_version": _FORMAT, "verb": verb, "versions": versions(), "git": git_commit()}
-    contents = [entry.name for entry in path.iterdir() if not entry.name.startswith(".")]
-    if not contents:
+    there = contents(path)
+    if not there:
         return fresh
     try:
         record = json.loads((path / "run.json").read_text(encoding="utf-8"))
-        there, identity_there = str(record["verb"]), str(record["identity"])
+        verb_there, identity_there = str(record["verb"]), str(record["identity"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise MisuseError(
             f"{path} is not empty and holds no run that could be continued (no valid run.json beside "
-            f"{', '.join(sorted(contents)[:3])}); choose another --out, or empty it"
+            f"{', '.join(there[:3])}); choose another --out, or empty it"
         ) from None
-    if there == verb and _is_same(identity_there, identity, usual):
+    if verb_there == verb and _is_same(identity_there, identity, usual):
         return {**record, "versions": versions(), "git": git_commit()}
     if not _trained(path):
         (path / "metrics.jsonl").unlink(missing_ok=True)
         return fresh
-    why = f"a `{there}` run" if there != verb else f"another run: {_differences(identity_there, identity)}"
+    why = f"a `{verb_there}` run" if verb_there != verb else f"another run: {_differences(identity_there, identity)}"
     raise MisuseError(f"{path} holds {why}; choose another --out, or delete the folder to start again")
 
 
@@ -286,21 +285,9 @@ def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
             continue
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turns an OSError inside the block into one line that names the file."""
-    try:
-        yield
-    except OSError as error:
-        raise VasomimError(
-            f"cannot write {path}: {error.strerror or error}; free space or mend the permissions, then run the same "
-            "command again"
-        ) from error
-
-
 def _acquire(path: Path) -> IO[str]:
     """Lock the folder for this process. The system drops the lock when the process ends, however it ends."""
-    with _writing(path / ".lock"):
+    with writing(path / ".lock"):
         file = (path / ".lock").open("a", encoding="utf-8")
     if sys.platform == "win32":
         return file

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 
-from vasomim.errors import CheckpointError, MisuseError, VasomimError
+from vasomim.errors import CheckpointError, VasomimError
 from vasomim.export.graph import to_onnx
 from vasomim.export.quantize import observe, quantization_points, quantize
+from vasomim.files import whole_folder
 from vasomim.inference.backends import ENTRIES, Backend, Images, open_runtime, sha256
 from vasomim.inference.outputs import Output, choose_output
 from vasomim.inference.torch_backend import TorchBackend
@@ -29,7 +28,6 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {"onnx": ("onnxruntime",), "openvino":
 LARGEST_DIFFERENCE = 5e-3
 """Between probabilities of torch and of an exported network without 8-bit rounding; more is a fault of the export."""
 _SEGMENTING = ("segmentation", "segmentor")
-_UNFINISHED = ".unfinished"
 
 
 @dataclass(frozen=True)
@@ -86,9 +84,10 @@ def write_export(
 
     Raises:
         MisuseError: `out` holds something.
-        VasomimError: the exported network answers otherwise than torch, or nothing can be written.
+        VasomimError: the exported network answers otherwise than torch.
+        WriteError: nothing can be written.
     """
-    with _whole_folder(out) as stage:
+    with whole_folder(out) as stage:
         _write_network(stage, network, runtime, calibration)
         facts: dict[str, Any] = {
             "format": runtime,
@@ -155,34 +154,3 @@ def _card_section(facts: Mapping[str, Any]) -> str:
             f"between both masks {agreement['mask_dice']:.4f}."
         )
     return "\n".join([*lines, ""])
-
-
-def refuse_filled(out: Path) -> None:
-    """Refuse a place that is not free for an export.
-
-    Raises:
-        MisuseError: it is a file, or a folder that holds something.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise MisuseError(f"{out} is not empty; choose another --out for the export")
-
-
-@contextmanager
-def _whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to write into, which takes the place of `out` when all went well.
-
-    An export that is killed leaves `out` as it was, and beside it a hidden folder that the next one clears.
-    """
-    refuse_filled(out)
-    stage = out.with_name(f".{out.name}{_UNFINISHED}")
-    shutil.rmtree(stage, ignore_errors=True)
-    try:
-        stage.mkdir(parents=True)
-        yield stage
-        if out.exists():
-            out.rmdir()
-        stage.rename(out)
-    except OSError as error:
-        raise VasomimError(f"cannot write {out}: {error.strerror or error}; nothing was written") from error
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)

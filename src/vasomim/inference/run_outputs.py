@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vasomim.engine.files import write_bytes, write_text
+from vasomim.files import write_text, write_whole
 from vasomim.inference.derived import Software, Source
 from vasomim.inference.dicom_seg import BitPacker, segmentation
 from vasomim.inference.report_page import render_report
@@ -77,8 +77,8 @@ def write_outputs(
     folder.mkdir(parents=True, exist_ok=True)
     gathered = _gather(folder, mask_of, source, files)
     if parts.dicom:
-        write_bytes(folder / SEGMENTATION, segmentation(gathered.packer, source, software))
-        write_bytes(folder / CAPTURE, capture(gathered.jpegs, source, software))
+        write_whole(folder / SEGMENTATION, segmentation(gathered.packer, source, software))
+        write_whole(folder / CAPTURE, capture(gathered.jpegs, source, software))
     report = run_report(source.run.facts, source.indices, gathered.measures, about)
     best = source.indices[gathered.measures.best]
     page = render_report(report, source.run.frame(best), mask_of(best), film=GIF if GIF in files else None)
@@ -107,7 +107,7 @@ def _gather(folder: Path, mask_of: Callable[[int], BoolImage], source: Source, f
             draws.append(stack.enter_context(film))
         pictures = _drawn(mask_of, source, gathered, draws)
         if GIF in files:
-            write_bytes(folder / GIF, encode_gif(pictures, durations))
+            write_whole(folder / GIF, encode_gif(pictures, durations))
         for _ in pictures:  # where no film has asked for them
             pass
     return gathered

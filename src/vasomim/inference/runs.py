@@ -19,6 +19,7 @@ from vasomim.data.dicom.run import DicomRun, cached_run
 from vasomim.data.frames import read_mask
 from vasomim.data.listing import RUN_SUFFIXES, natural_key
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
+from vasomim.files import writing
 from vasomim.inference.derived import Software, Source, missing_uids
 from vasomim.inference.files import PredictionSummary, hash_file, ordered
 from vasomim.inference.predictor import Predictor
@@ -282,15 +283,13 @@ class _Session:
     def _move(self, stage: Path, plan: _Plan) -> None:
         """From the stage into place; what an earlier file of that name left goes, runs in sub-folders stay."""
         staged = [file.relative_to(stage) for file in stage.rglob("*") if file.is_file()]
-        try:
+        with writing(Path(plan.name)):
             for file in self.folder.files_of_run(plan.name, self.folder.parts.kinds):
                 file.unlink()
             for inner in staged:
                 target = self.folder.path / inner
                 target.parent.mkdir(parents=True, exist_ok=True)
                 (stage / inner).replace(target)
-        except OSError as error:
-            raise VasomimError(f"cannot write {plan.name}: {error.strerror}; choose another folder") from error
 
 
 def _warnings(plan: _Plan, seen: Sequence[tuple[int, Mapping[str, Any]]]) -> list[str]:

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from vasomim.data.files import clear_leftovers, contents
 from vasomim.data.frames import write_png
-from vasomim.engine.files import write_text
 from vasomim.errors import DataError, MisuseError
+from vasomim.files import clear_leftovers, contents, write_text
 from vasomim.types import FloatImage, Prediction
 from vasomim.viz.images import overlay
 
@@ -77,6 +76,7 @@ class PredictionFolder:
         self.failures: dict[str, str] = {}
         self._saved = time.monotonic()
         self._adopt()
+        clear_leftovers(path)
 
     def file(self, kind: str, frame_id: str) -> Path:
         """Where a frame's picture lies; `kind` is `masks`, `overlays` or `probability`."""
@@ -201,7 +201,6 @@ class PredictionFolder:
                 "choose another --out, or delete the folder to start again"
             )
         self.frames, self.runs = frames, runs
-        clear_leftovers(self.path)
 
 
 def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:

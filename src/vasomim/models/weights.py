@@ -6,8 +6,6 @@ An export folder holds model.safetensors, config.json and README.md; a run folde
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vasomim.errors import CheckpointError, MisuseError
+from vasomim.errors import CheckpointError, MisuseError, WriteError
+from vasomim.files import whole_folder
 from vasomim.models.architecture import EncoderFacts, decoder_measures, encoder_facts
 from vasomim.models.layouts import Layout, layout_of, to_timm
 from vasomim.models.mae import MaskedAutoencoder
@@ -139,17 +138,6 @@ def load_weights(model: nn.Module, path: Path | str) -> MatchReport:
     return report
 
 
-def _sync(path: Path) -> None:
-    """Wait until a file or folder has reached the disk (folders where the system can)."""
-    if os.name == "nt" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _stored(model: nn.Module, dtype: torch.dtype | None) -> dict[str, Tensor]:
     """Tensors to write: parameters in `dtype`, buffers (running variances) as they are."""
     parameters = {name for name, _ in model.named_parameters()}
@@ -193,29 +181,17 @@ def write_weights_folder(folder: Path | str, tensors: Mapping[str, Tensor], text
     Raises:
         CheckpointError: if it cannot be written; what was there is untouched.
     """
-    folder = Path(folder)
-    fresh, old = (folder.with_name(f".{folder.name}.{word}-{os.getpid()}") for word in ("new", "old"))
     try:
-        fresh.mkdir(parents=True)
-        # Views of one tensor, such as the thirds of query, key and value, would share its storage.
-        whole = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
-        save_file(whole, fresh / WEIGHTS, metadata={"format": "pt"})
-        for name, text in texts.items():
-            (fresh / name).write_text(text, encoding="utf-8")
-        for path in (*fresh.iterdir(), fresh):
-            _sync(path)
-        # A folder cannot be renamed over another: the old one steps aside and goes once the new one stands.
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-        _sync(folder.parent)
-    except (OSError, SafetensorError) as error:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
+        with whole_folder(Path(folder), replace=True) as stage:
+            # Views of one tensor, such as the thirds of query, key and value, would share its storage.
+            whole = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
+            save_file(whole, stage / WEIGHTS, metadata={"format": "pt"})
+            for name, text in texts.items():
+                (stage / name).write_text(text, encoding="utf-8")
+    except WriteError as error:
+        raise CheckpointError(f"{error}; nothing was changed there") from error
+    except SafetensorError as error:  # hides the system's error
         raise CheckpointError(f"cannot write {folder}: {error}; nothing was changed there") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _is_foreign(path: Path | str, state: Mapping[str, Tensor], asked: str) -> bool:

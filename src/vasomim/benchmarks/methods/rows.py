@@ -13,8 +13,8 @@ from vasomim.benchmarks.methods.catalogue import Method
 from vasomim.benchmarks.methods.grid import METHODS, Cell, method_of
 from vasomim.config import BenchmarkMethodsConfig
 from vasomim.config.benchmarks import BudgetConfig
-from vasomim.engine.files import write_text
 from vasomim.errors import DataError, MisuseError
+from vasomim.files import write_text
 from vasomim.metrics import METRICS
 
 Budget = Mapping[str, Any]
