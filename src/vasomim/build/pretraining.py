@@ -19,8 +19,9 @@ from vasomim.models.grey_as_color import GreyAsColor
 from vasomim.models.hpm import HardPatchMiner
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.projection import ProjectedEncoder, PrototypeHead, norm_mlp
-from vasomim.models.registry import DECODERS, create_model
+from vasomim.models.registry import create_model
 from vasomim.models.simmim import SimMIM
+from vasomim.models.sizes import DECODERS, bare_name
 from vasomim.models.vit import VisionTransformer
 from vasomim.tasks.amt import AMTTask
 from vasomim.tasks.crossmae import CrossMAETask
@@ -61,7 +62,7 @@ def mae_arguments(config: PretrainConfig) -> dict[str, Any]:
 
 def build_encoder(config: PretrainConfig) -> VisionTransformer:
     """The encoder of `config.model` alone, with the fixed positions that it has in an autoencoder."""
-    encoder = create_model(config.model.removeprefix("mae_"), img_size=config.img_size, fixed_positions=True)
+    encoder = create_model(bare_name(config.model), img_size=config.img_size, fixed_positions=True)
     assert isinstance(encoder, VisionTransformer)
     return encoder
 
@@ -128,7 +129,7 @@ def build_deblurring(config: PretrainConfig, mae: nn.Module) -> DeblurringTask:
 
 def build_crossmae_model(config: PretrainConfig, statistics: Statistics) -> CrossMAE:
     """Encoder and cross-attention decoder, as wide and deep as that of the autoencoder."""
-    decoder = {**DECODERS[config.model.removeprefix("mae_")], **mae_arguments(config)}
+    decoder = {**DECODERS[bare_name(config.model)], **mae_arguments(config)}
     del decoder["img_size"]
     mean, std = statistics
     return CrossMAE(build_encoder(config), **decoder, mean=mean, std=std)

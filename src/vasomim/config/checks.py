@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
-from vasomim.config.models import MODEL_NAMES
+from vasomim.models.sizes import model_names
 
 
 def check(*rules: tuple[bool, str]) -> None:
@@ -32,7 +32,7 @@ def above_zero(name: str, value: float) -> tuple[bool, str]:
 
 def known_model(name: str, *patterns: str) -> tuple[bool, str]:
     """A rule: `name` is one of our models and fits one of the shell patterns."""
-    fitting = [known for known in MODEL_NAMES if any(fnmatchcase(known, pattern) for pattern in patterns)]
+    fitting = [known for known in model_names() if any(fnmatchcase(known, pattern) for pattern in patterns)]
     near = get_close_matches(name, fitting, 1)
     advice = f"did you mean {near[0]}?" if near else "choose one of " + ", ".join(fitting)
     return name in fitting, f"model must be one of {' or '.join(patterns)}, got {name}; {advice}"
