@@ -241,3 +241,44 @@ def test_load_encoder__heads_of_a_hugging_face_config(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit", "num_attention_heads": 4}))
     encoder = load_encoder(_saved(tmp_path / "model.safetensors"), img_size=32)
     assert encoder.blocks[0].attn.num_heads == 4
+
+
+def test_save_pretrained__an_image_size_left_out_is_that_of_the_model(tmp_path):
+    torch.manual_seed(0)
+    for name, kind in (("vit_test", "encoder"), ("mae_vit_test", "mae"), ("vit_test_unet", "segmentation")):
+        source = create_model(name, img_size=64, in_chans=3)
+        save_pretrained(tmp_path / name, source, {"kind": kind, "model": name}, "")
+        model, config = load_pretrained(tmp_path / name)
+        assert config["kwargs"] == {"img_size": 64, "in_chans": 3}
+        assert _same(model, source)
+        assert load_encoder(tmp_path / name).grid_size == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("made", "config", "message"),
+    [
+        ({}, _config("encoder", "vit_tiny_patch16"), r"blocks\.2\.norm1\.weight is missing; .* and 149 more"),
+        ({}, _config("encoder", "vit_test", img_size=64), r"pos_embed has shape \(1, 17, 32\), not \(1, 65, 32\)"),
+        ({}, _config("segmentation", "vit_test_unet"), "is missing"),
+        ({"embed_dim": 48}, _config("encoder", "vit_test"), "48"),
+        ({"num_heads": 4}, _config("encoder", "vit_test"), r"blocks\.0\.attn has 4 heads, not 2"),
+    ],
+)
+def test_save_pretrained__refuses_a_config_of_another_model_before_writing(tmp_path, made, config, message):
+    model = create_model("vit_test", img_size=32, **made)
+    with pytest.raises(CheckpointError, match=message):
+        save_pretrained(tmp_path / "out", model, config, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_pretrained__refuses_a_name_that_no_model_has(tmp_path):
+    with pytest.raises(MisuseError, match="did you mean vit_test"):
+        save_pretrained(tmp_path / "out", create_model("vit_test"), {"kind": "encoder", "model": "vit_tset"}, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_pretrained__draws_no_random_number(tmp_path):
+    model = create_model("vit_test", img_size=32)
+    before = torch.get_rng_state()
+    save_pretrained(tmp_path / "out", model, _config("encoder", "vit_test"), "")
+    assert torch.equal(torch.get_rng_state(), before)
