@@ -10,12 +10,22 @@ import pytest
 import torch
 
 from vasomim.build.models import create_normalised
-from vasomim.build.pretraining import METHODS, PretrainingMethod, build_deblurring
+from vasomim.build.pretraining import (
+    METHODS,
+    PretrainingMethod,
+    build_autoencoder,
+    build_deblurring,
+    build_pretraining,
+    build_vasomim,
+    build_views,
+)
 from vasomim.commands import pretrain
 from vasomim.config import OptimConfig, PretrainConfig, RunConfig
 from vasomim.data.frames import write_png
+from vasomim.errors import MisuseError
 from vasomim.models.mae import MaskedAutoencoder
-from vasomim.models.weights import load_encoder, load_pretrained
+from vasomim.models.registry import create_model
+from vasomim.models.weights import load_encoder, load_pretrained, save_pretrained
 from vasomim.synth import generate
 
 SIZE = 64
@@ -63,3 +73,17 @@ def test_pretrain__an_encoder_of_another_size_is_exported_as_it_is(own: Callable
     assert config["kwargs"] == sizes
     images = torch.rand(1, 1, SIZE, SIZE)
     torch.testing.assert_close(mae.encoder(mae.input_norm(images)), encoder(images))
+
+
+def test_build_vasomim__finds_its_segmentor_under_a_name_of_ones_own(own: Callable[..., Path], tmp_path: Path) -> None:
+    guide = create_model("unext_test")
+    save_pretrained(tmp_path / "guide", guide, {"kind": "segmentor", "model": "unext_test"}, "")
+    out = own(PretrainingMethod(build_autoencoder, build_vasomim), segmentor=tmp_path / "guide")
+    assert '"consistency"' in (out / "metrics.jsonl").read_text()
+
+
+def test_build_pretraining__unknown_method_gets_the_nearest() -> None:
+    config = PretrainConfig(method="vasomin")  # type: ignore[arg-type]
+    for build in (lambda: build_pretraining(config, (0.5, 0.2)), lambda: build_views(config)):
+        with pytest.raises(MisuseError, match=r"no method is called 'vasomin'; did you mean vasomim\?"):
+            build()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from torch import nn
@@ -14,6 +15,7 @@ from vasomim.build.running import build_crop
 from vasomim.config import PretrainConfig
 from vasomim.data.augment import JointCrop
 from vasomim.errors import MisuseError
+from vasomim.losses import reconstruction_loss
 from vasomim.models.crossmae import CrossMAE
 from vasomim.models.grey_as_color import GreyAsColor
 from vasomim.models.hpm import HardPatchMiner
@@ -23,13 +25,14 @@ from vasomim.models.registry import create_model
 from vasomim.models.simmim import SimMIM
 from vasomim.models.sizes import DECODERS, bare_name
 from vasomim.models.vit import VisionTransformer
+from vasomim.ops.masking import guided_mask
 from vasomim.tasks.amt import AMTTask
 from vasomim.tasks.crossmae import CrossMAETask
 from vasomim.tasks.deblurring import DeblurringTask
 from vasomim.tasks.dino import DINOTask
 from vasomim.tasks.hpm import HPMTask
 from vasomim.tasks.moco import MoCoTask
-from vasomim.tasks.pretraining import MaskingPlan, PretrainingTask
+from vasomim.tasks.pretraining import Loss, Masker, MaskingPlan, PretrainingTask
 from vasomim.tasks.simmim import SimMIMTask
 
 HEAD_DIM = 32
@@ -67,8 +70,13 @@ def build_encoder(config: PretrainConfig) -> VisionTransformer:
     return encoder
 
 
-def build_vasomim(config: PretrainConfig, mae: nn.Module) -> PretrainingTask:
-    """Guided masking and consistency, with the frozen segmentor where it has an effect."""
+def build_vasomim(
+    config: PretrainConfig, mae: nn.Module, *, masker: Masker = guided_mask, loss: Loss = reconstruction_loss
+) -> PretrainingTask:
+    """Guided masking and consistency, with the frozen segmentor where it has an effect.
+
+    A method of one's own gives its masker or its loss by functools.partial: examples/own_guidance.py.
+    """
     assert isinstance(mae, MaskedAutoencoder)
     masking = config.masking
     plan = MaskingPlan(
@@ -86,12 +94,14 @@ def build_vasomim(config: PretrainConfig, mae: nn.Module) -> PretrainingTask:
         consistency_weight=config.consistency_weight,
         prototype_weight=config.prototypes.weight,
         prototype_temperature=config.prototypes.temperature,
+        masker=masker,
+        loss=loss,
     )
 
 
 def needs_segmentor(config: PretrainConfig) -> bool:
-    """Whether the segmentor has any effect in this run."""
-    return config.method == "vasomim" and (config.consistency_weight > 0 or config.masking.guidance == "co")
+    """Whether the segmentor has any effect on VasoMIM with these settings."""
+    return config.consistency_weight > 0 or config.masking.guidance == "co"
 
 
 def build_amt(config: PretrainConfig, mae: nn.Module) -> AMTTask:
@@ -244,6 +254,18 @@ METHODS: dict[str, PretrainingMethod] = {
 """Every method by its name in `PretrainConfig.method`. Add a line to try one of your own: examples/own_masking.py."""
 
 
+def method_of(config: PretrainConfig) -> PretrainingMethod:
+    """The method that the settings name.
+
+    Raises:
+        MisuseError: there is none of that name.
+    """
+    if config.method not in METHODS:
+        near = get_close_matches(config.method, METHODS) or list(METHODS)
+        raise MisuseError(f"no method is called {config.method!r}; did you mean {' or '.join(near)}?")
+    return METHODS[config.method]
+
+
 def build_pretraining(
     config: PretrainConfig, statistics: Statistics, start: Callable[[nn.Module], object] | None = None
 ) -> nn.Module:
@@ -253,8 +275,11 @@ def build_pretraining(
         config: the settings.
         statistics: mean and standard deviation of the pixels.
         start: called with the model before the task makes copies of it, to load weights into it.
+
+    Raises:
+        MisuseError: there is no such method, or its settings do not fit the model.
     """
-    method = METHODS[config.method]
+    method = method_of(config)
     model = method.model(config, statistics)
     if start is not None:
         start(model)
@@ -263,4 +288,4 @@ def build_pretraining(
 
 def build_views(config: PretrainConfig) -> Sequence[JointCrop]:
     """Further views of each frame that the method looks at."""
-    return METHODS[config.method].views(config)
+    return method_of(config).views(config)

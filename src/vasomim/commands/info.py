@@ -11,9 +11,9 @@ from typing import Any
 
 from vasomim._version import __version__
 from vasomim.config.loading import recipe_names
-from vasomim.models.sizes import model_names
 from vasomim.config.settings import InfoConfig
 from vasomim.models.shipped import SHIPPED
+from vasomim.models.sizes import model_names
 
 
 def run(config: InfoConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001

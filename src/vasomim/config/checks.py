@@ -5,14 +5,15 @@ from __future__ import annotations
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
+from vasomim.errors import ConfigError
 from vasomim.models.sizes import model_names
 
 
 def check(*rules: tuple[bool, str]) -> None:
-    """Raises one ValueError with a line for each broken rule, so that all mistakes are reported together."""
+    """Raises one ConfigError with a line for each broken rule, so that all mistakes are reported together."""
     broken = [message for holds, message in rules if not holds]
     if broken:
-        raise ValueError("\n".join(broken))
+        raise ConfigError("\n".join(broken))
 
 
 def share(name: str, value: float) -> tuple[bool, str]:

@@ -1,4 +1,4 @@
-"""Names of the models and the sizes behind them; no torch is needed to know them. `registry` builds what is named here."""
+"""Names of the models and the sizes behind them, known without torch; `registry` builds what is named here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LITERATURE: Final = tuple(name for name in VITS if name != "vit_test")
 
 
 def model_names() -> list[str]:
-    """Every model that `create_model` makes, sorted: encoders, their autoencoders and U-Nets, convolutional networks."""
+    """Every model that `create_model` makes, sorted: encoders, what is built around them, convolutional networks."""
     around = [name for vit in VITS for name in (vit, f"mae_{vit}", f"{vit}_unet")]
     return sorted([*around, *CONVOLUTIONAL])
 
