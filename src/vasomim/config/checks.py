@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from vasomim.errors import ConfigError
-from vasomim.models.sizes import model_names
+from vasomim.models.sizes import VITS, bare_name, model_names
 
 
 def check(*rules: tuple[bool, str]) -> None:
@@ -29,6 +29,16 @@ def at_least(name: str, value: float, low: float) -> tuple[bool, str]:
 def above_zero(name: str, value: float) -> tuple[bool, str]:
     """A rule: `value` is positive."""
     return value > 0, f"{name} must be above 0, got {value}"
+
+
+def whole_patches(img_size: int, model: str, stride: int = 1) -> tuple[bool, str]:
+    """A rule: the ViT of `model`, if it has one, sees `img_size` / `stride` pixels as whole patches."""
+    patch = VITS.get(bare_name(model), {}).get("patch_size", 1)
+    step = patch * stride
+    below = img_size // step * step
+    near = f"{below} or {below + step}" if below else str(step)
+    advice = f"img_size must be a multiple of {step} px, the patches of {model}, got {img_size}; take {near}"
+    return img_size // stride % patch == 0, advice
 
 
 def known_model(name: str, *patterns: str) -> tuple[bool, str]:
