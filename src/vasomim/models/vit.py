@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vasomim.models.norm import InputNorm
+from vasomim.models.norm import InputNorm, check_floats
 from vasomim.ops.patches import grid_of
 from vasomim.ops.positions import resize_positions, sincos_2d
 
@@ -255,8 +255,9 @@ class VisionTransformer(nn.Module):
         """Class token and patch tokens with positions: (B, C, H, W) -> (B, 1 + L, D).
 
         Raises:
-            ValueError: if H or W is not a multiple of the patch size, or the channels differ.
+            ValueError: if H or W is not a multiple of the patch size, the channels differ, or images are integers.
         """
+        check_floats(x)
         if x.shape[1] != self.in_chans:
             raise ValueError(f"images have {x.shape[1]} channels, this model takes {self.in_chans}")
         grid = grid_of(x.shape[2], x.shape[3], self.patch_size)
