@@ -157,7 +157,7 @@ class OptimConfig:
             above_zero("lr", 1 if self.lr is None else self.lr),
             above_zero("base_lr", self.base_lr),
             at_least("min_lr", self.min_lr, 0),
-            (0 <= low and high < 1, f"betas must lie in [0, 1), got {self.betas}"),
+            (low >= 0 and high < 1, f"betas must lie in [0, 1), got {self.betas}"),
             at_least("weight_decay", self.weight_decay, 0),
             (0 < self.layer_decay <= 1, f"layer_decay must lie in (0, 1], got {self.layer_decay}"),
             above_zero("clip_grad", 1 if self.clip_grad is None else self.clip_grad),
