@@ -13,7 +13,7 @@ import torch
 
 from vasomim.build.pretraining import METHODS
 from vasomim.data.frames import write_png
-from vasomim.models.weights import load_pretrained
+from vasomim.models.weights import load_encoder, load_pretrained
 from vasomim.synth import generate
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -99,3 +99,24 @@ def test_own_masking__hides_rows(example: ModuleType) -> None:
     pred, target, hidden = torch.rand(1, 4, 3), torch.rand(1, 4, 3), torch.tensor([[True, False, True, False]])
     loss = example.charbonnier_loss(pred, target, hidden, eps=0.0)
     torch.testing.assert_close(loss, (pred - target)[hidden].abs().mean())
+
+
+@pytest.mark.parametrize("example", ["features"], indirect=True)
+def test_features__are_those_of_the_encoder(
+    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = generate(0, size=64).image[:60].astype(np.uint8)
+    write_png(tmp_path / "a.png", image)
+    arguments = ["features.py", str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), "--blocks", "2", "11"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert example.main() == 0
+    with np.load(tmp_path / "out" / "a.npz") as stored:
+        found = {name: stored[name] for name in stored.files}
+    assert {name: value.shape for name, value in found.items()} == {"block_2": (192, 4, 4), "block_11": (192, 4, 4)}
+    padded = np.pad(image, ((0, 4), (0, 0)), mode="edge").astype(np.float32) / np.float32(255)
+    with torch.inference_mode():
+        tokens = load_encoder("encoder").forward_features(torch.from_numpy(padded)[None, None])[0, 1:]
+    np.testing.assert_allclose(found["block_11"].reshape(192, -1).T, tokens.numpy(), rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(sys, "argv", [*arguments, "--weights", "enconder"])
+    assert example.main() == 2
+    assert "enconder does not exist" in capsys.readouterr().err

@@ -18,6 +18,8 @@ from vasomim.models.weights import (
     save_pretrained,
 )
 
+MEASURES = {"mean": 0.4, "std": 0.2}
+
 
 def _segmentation(**kwargs):
     torch.manual_seed(0)
@@ -282,3 +284,17 @@ def test_save_pretrained__draws_no_random_number(tmp_path):
     before = torch.get_rng_state()
     save_pretrained(tmp_path / "out", model, _config("encoder", "vit_test"), "")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_load_weights__takes_over_the_statistics_of_the_weights(tmp_path):
+    save_pretrained(
+        tmp_path / "encoder", create_model("vit_test", img_size=32), _config("encoder", "vit_test") | MEASURES, ""
+    )
+    save_pretrained(tmp_path / "unet", create_model("vit_test_unet", img_size=32, **MEASURES), _config(), "")
+    torch.save(create_model("vit_test", img_size=32).state_dict(), tmp_path / "foreign.pth")
+    for file, (mean, std) in {"encoder": (0.4, 0.2), "unet": (0.4, 0.2), "foreign.pth": (0.5, 0.25)}.items():
+        for name in ("vit_test_unet", "mae_vit_test"):
+            model = create_model(name, img_size=32)
+            load_weights(model, tmp_path / file)
+            assert (float(model.input_norm.mean), float(model.input_norm.std)) == pytest.approx((mean, std)), file
+    load_weights(create_model("vit_test", img_size=32), tmp_path / "encoder")  # has none of its own

@@ -122,12 +122,23 @@ def load_pretrained(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
 def load_weights(model: nn.Module, path: Path | str) -> MatchReport:
     """Start a model from any weights that fit its encoder, in place; the report says what was used.
 
+    A model that normalises its images (`input_norm`) takes over the statistics that the weights were trained with,
+    where the file or our config beside it says them; those of a bare ViT stay with whoever feeds it.
+
+    Args:
+        model: Any of ours.
+        path: As `load_encoder` takes it.
+
     Raises:
         MisuseError: if the path does not exist.
         CheckpointError: if the file is corrupt or of another architecture.
     """
     adapted, report = adapt_state(model, read_state_dict(path))
     model.load_state_dict(adapted, strict=False)
+    norm = getattr(model, "input_norm", None)
+    if isinstance(norm, InputNorm) and "input_norm.mean" in report.missing and is_ours(path):
+        config = read_json_beside(find_weights(path))  # our bare encoders hold timm's tensors alone
+        norm.set(config.get("mean", float(norm.mean)), config.get("std", float(norm.std)))
     return report
 
 
@@ -254,7 +265,8 @@ def load_encoder(
     to be normalised as those weights expect.
 
     Args:
-        path: Run folder, export folder, Hugging Face folder or weight file.
+        path: `encoder`, `default` or another name of the package's weights, or a run folder, export folder, Hugging
+            Face folder or weight file.
         format: `vasomim`, a layout (`timm`, `mae`, `dino`, `hf-vit`, `hf-vitmae`, `hf-dinov2`), or `auto` to find out.
         model: Registry name of the ViT; by default the one the file was made for.
         in_chans: Image channels; by default as in our file, 1 for a foreign one.
