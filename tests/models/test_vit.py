@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from vasomim.models.norm import InputNorm
+from vasomim.models.registry import create_model
 from vasomim.models.vit import Attention, DropPath, VisionTransformer
 from vasomim.ops.positions import resize_positions
 
@@ -232,3 +233,12 @@ def test_reg_tokens__the_blocks_see_them_and_no_output_holds_them():
     plain = VisionTransformer(**sizes)
     assert plain.reg_token is None
     assert "reg_token" not in plain.state_dict()
+
+
+@pytest.mark.parametrize("name", ["vit_test", "mae_vit_test", "vit_test_unet", "unext_test", "unet_test"])
+def test_models__refuse_grey_values_that_nobody_divided(name):
+    model = create_model(name, img_size=32).eval()
+    images = torch.randint(0, 256, (1, 1, 32, 32), dtype=torch.uint8)
+    mask = (torch.zeros(1, 16, dtype=torch.bool),) if name.startswith("mae_") else ()
+    with pytest.raises(ValueError, match=r"images are torch\.uint8; need floats in \[0, 1\]"):
+        model(images, *mask)

@@ -174,3 +174,23 @@ def test_pretraining_task__says_that_a_segmentor_is_missing() -> None:
 def test_schedule__reaches_its_end_in_the_last_epoch() -> None:
     assert guided_fraction(3, 4, 0.0, 0.5) == 0.5
     assert isinstance(make_task().mae, nn.Module)
+
+
+@pytest.mark.parametrize("guidance", ["none", "anatomy"])
+def test_pretraining_task__takes_another_masker_and_another_loss(batch: dict[str, Tensor], guidance: str) -> None:
+    given: list[Tensor] = []
+
+    def first_patches(guidance: Tensor, *, mask_ratio: float, **others: object) -> Tensor:
+        given.append(guidance)
+        assert set(others) == {"patch_size", "guided_fraction", "noise"}
+        return (torch.arange(PATCHES) < num_hidden(PATCHES, mask_ratio)).expand(len(guidance), -1)
+
+    task = make_task(guidance, 0.0, masker=first_patches, loss=lambda pred, target, mask: (pred - target)[mask].sum())
+    out = task(batch, MIDWAY)
+    mask = task.inspect(batch, MIDWAY).hidden
+    assert mask is not None
+    assert mask[:, : PATCHES // 2].all()
+    assert not mask[:, PATCHES // 2 :].any()
+    assert torch.equal(given[0], batch["vessels"] * (guidance == "anatomy"))
+    seen = task.reconstruct(batch["image"], mask)
+    assert torch.equal(out.loss, (seen.predictions - seen.targets)[mask].sum())

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -130,7 +131,13 @@ class EvaluationCard:
 
     def interval(self, name: str) -> tuple[float, float]:
         """95 % bootstrap interval of that mean."""
-        return bootstrap_ci(self.values(name), self.resamples, self.seed, groups=self.patients)
+        return self._intervals[name]
+
+    @cached_property
+    def _intervals(self) -> Mapping[str, tuple[float, float]]:
+        """Of every metric; a large evaluation resamples for seconds, and is printed, stored and shown."""
+        patients = self.patients
+        return {name: bootstrap_ci(self.values(name), self.resamples, self.seed, groups=patients) for name in METRICS}
 
     def ranked(self) -> list[FrameScores]:
         """Frames from worst to best: by Dice, then clDice, then id."""
@@ -179,16 +186,16 @@ class EvaluationCard:
 
         return render_page(self.to_dict(), [frame.values["dice"] for frame in ranked], show(worst), show(best))
 
-    def write(self, folder: Path, fetch: Callable[[str], Picture] | None = None) -> None:
-        """Write report.html, per_image.csv and, last, evaluation.json; each is whole or absent.
+    def write(self, folder: Path | str, fetch: Callable[[str], Picture] | None = None) -> None:
+        """Write per_image.csv, evaluation.json and, as its pictures may fail, last report.html; each whole or absent.
 
         Raises:
             VasomimError: A file cannot be written.
         """
-        page = self.to_html(fetch)
-        write_text(folder / "report.html", page)
+        folder = Path(folder)
         write_text(folder / "per_image.csv", self.to_csv())
         write_text(folder / "evaluation.json", self.to_json() + "\n")
+        write_text(folder / "report.html", self.to_html(fetch))
 
 
 _Given = Case | Failure | tuple[str, npt.NDArray[Any], npt.NDArray[Any]]

@@ -16,6 +16,7 @@ from vasomim.models.architecture import EncoderFacts, decoder_measures, encoder_
 from vasomim.models.layouts import layout_of
 from vasomim.models.matching import MatchReport, adapt_state
 from vasomim.models.registry import MODELS, create_model
+from vasomim.models.sizes import bare_name
 from vasomim.models.weight_files import container_of, find_weights, read_json_beside, read_licence, read_state_dict
 from vasomim.models.weights import is_ours, read_config
 
@@ -110,7 +111,7 @@ def _comparison(
     name: str, state: Mapping[str, Tensor], facts: EncoderFacts | None, ours: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """What `load_weights` would do with the file, for a model with the file's own patch size and registers."""
-    bare = name.removeprefix("mae_").removesuffix("_unet")
+    bare = bare_name(name)
     own: Mapping[str, Any] = facts.arguments() if facts and facts.model == bare else {}
     if ours and name == ours["model"]:
         own = ours.get("kwargs", {})

@@ -5,6 +5,8 @@ He et al., CVPR 2022. B batch, C channels, L = h*w patches, V visible ones, D en
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -75,6 +77,18 @@ class MaskedAutoencoder(nn.Module):
         for part in (self.decoder_embed, self.decoder_blocks, self.decoder_norm, self.decoder_pred):
             part.apply(init_transformer)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
+
+    @property
+    def measures(self) -> dict[str, Any]:
+        """Arguments that make an autoencoder of this architecture again: those of its encoder and its decoder."""
+        block = self.decoder_blocks[0]
+        assert isinstance(block, Block)
+        decoder = {
+            "decoder_embed_dim": self.decoder_embed.out_features,
+            "decoder_depth": len(self.decoder_blocks),
+            "decoder_num_heads": block.attn.num_heads,
+        }
+        return {**self.encoder.measures, **decoder}
 
     def encode(self, images: Tensor, mask: Tensor, num_hidden: int | None = None) -> Tensor:
         """Latent of the visible patches: (B, C, H, W) in [0, 1], bool (B, L) -> (B, 1 + V, D), class token first.

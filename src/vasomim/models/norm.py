@@ -6,6 +6,16 @@ import torch
 from torch import Tensor, nn
 
 
+def check_floats(images: Tensor) -> None:
+    """Refuse grey values of 0 to 255, by their type: looking at the values would wait for the device.
+
+    Raises:
+        ValueError: if they are integers or bool.
+    """
+    if not images.is_floating_point():
+        raise ValueError(f"images are {images.dtype}; need floats in [0, 1]: divide by the full scale")
+
+
 class InputNorm(nn.Module):
     """(x - mean) / std with one mean and one standard deviation for all channels.
 
@@ -29,7 +39,12 @@ class InputNorm(nn.Module):
         self.register_buffer("std", torch.tensor(float(std)), persistent=persistent)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] of any shape -> normalised images."""
+        """Images in [0, 1] of any shape -> normalised images.
+
+        Raises:
+            ValueError: if they are integers.
+        """
+        check_floats(images)
         return (images - self.mean) / self.std
 
     def inverse(self, images: Tensor) -> Tensor:

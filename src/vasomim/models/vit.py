@@ -6,13 +6,14 @@ Dosovitskiy et al., ICLR 2021; stochastic depth: Huang et al., ECCV 2016.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vasomim.models.norm import InputNorm
+from vasomim.models.norm import InputNorm, check_floats
 from vasomim.ops.patches import grid_of
 from vasomim.ops.positions import resize_positions, sincos_2d
 
@@ -200,6 +201,25 @@ class VisionTransformer(nn.Module):
         """Number of blocks."""
         return len(self.blocks)
 
+    @property
+    def measures(self) -> dict[str, Any]:
+        """Arguments that make a ViT of this architecture again; what only training knows of, none of them shows."""
+        block = self.blocks[0]
+        assert isinstance(block, Block)
+        height, width = (side * self.patch_size for side in self.grid_size)
+        return {
+            "img_size": height if height == width else (height, width),
+            "patch_size": self.patch_size,
+            "in_chans": self.in_chans,
+            "embed_dim": self.embed_dim,
+            "depth": self.depth,
+            "num_heads": block.attn.num_heads,
+            "mlp_ratio": block.mlp.fc1.out_features / self.embed_dim,
+            "qkv_bias": block.attn.qkv.bias is not None,
+            "num_classes": self.head.out_features if isinstance(self.head, nn.Linear) else 0,
+            "reg_tokens": 0 if self.reg_token is None else self.reg_token.shape[1],
+        }
+
     def positions(self, grid: tuple[int, int]) -> Tensor:
         """Positions of the class token and of an h x w grid: -> (1, 1 + h*w, D)."""
         pos_embed = self.pos_embed
@@ -235,8 +255,9 @@ class VisionTransformer(nn.Module):
         """Class token and patch tokens with positions: (B, C, H, W) -> (B, 1 + L, D).
 
         Raises:
-            ValueError: if H or W is not a multiple of the patch size, or the channels differ.
+            ValueError: if H or W is not a multiple of the patch size, the channels differ, or images are integers.
         """
+        check_floats(x)
         if x.shape[1] != self.in_chans:
             raise ValueError(f"images have {x.shape[1]} channels, this model takes {self.in_chans}")
         grid = grid_of(x.shape[2], x.shape[3], self.patch_size)

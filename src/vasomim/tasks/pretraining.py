@@ -7,7 +7,7 @@ Letters: B frames, L patches, P values a patch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,11 @@ from vasomim.tasks.frozen import FrozenSegmentor
 from vasomim.tasks.prototypes import cross_image_term
 from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, mask_noise, num_patches
 from vasomim.types import Progress, StepOutput
+
+Masker = Callable[..., Tensor]
+"""As `guided_mask`: guidance (B, H, W); by name patch_size, mask_ratio, guided_fraction, noise -> bool (B, L)."""
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""As `reconstruction_loss`: predictions (B, L, P), targets (B, L, P), mask (B, L) -> scalar."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +56,21 @@ class PretrainingTask(nn.Module):
         consistency_weight: float = 1.0,
         prototype_weight: float = 0.0,
         prototype_temperature: float = 0.2,
+        masker: Masker = guided_mask,
+        loss: Loss = reconstruction_loss,
     ) -> None:
         """Join the parts; a segmentor is needed by guidance `co` and by a positive consistency weight.
+
+        Args:
+            mae: What is trained.
+            plan: What guides the masking.
+            segmentor: Logits of frames; it is frozen.
+            norm_pix_loss: Normalise each target patch by its own mean and variance.
+            consistency_weight: lambda.
+            prototype_weight: mu.
+            prototype_temperature: Sharpness of the term across frames.
+            masker: From guidance to hidden patches, as many in each row as `num_hidden` says.
+            loss: From predictions and targets to L_rec.
 
         Raises:
             ValueError: the segmentor is needed and missing, or there is no guidance to pool prototypes by.
@@ -63,6 +81,7 @@ class PretrainingTask(nn.Module):
         self.norm_pix_loss = norm_pix_loss
         self.consistency_weight = consistency_weight
         self.prototype_weight, self.prototype_temperature = prototype_weight, prototype_temperature
+        self.masker, self.loss = masker, loss
         if prototype_weight > 0 and plan.guidance == "none":
             raise ValueError("prototypes are pooled by the guidance, which is none")
         if segmentor is None and (plan.guidance == "co" or consistency_weight > 0):
@@ -90,7 +109,7 @@ class PretrainingTask(nn.Module):
         images = batch["image"]
         seen = self._segment(images)
         decoded = self.reconstruct(images, self.draw_mask(batch, seen, progress))
-        terms = {"reconstruction": reconstruction_loss(decoded.predictions, decoded.targets, decoded.mask)}
+        terms = {"reconstruction": self.loss(decoded.predictions, decoded.targets, decoded.mask)}
         loss = terms["reconstruction"]
         if self.segmentor is not None and seen is not None and self.consistency_weight > 0:
             terms["consistency"] = consistency_loss(self.segmentor(decoded.images).float(), seen)
@@ -104,7 +123,7 @@ class PretrainingTask(nn.Module):
         """Hidden patches (B, L) of a batch; `seen` is the segmentor's logits of its frames, if any."""
         plan, patch = self.plan, self.mae.patch_size
         share = guided_fraction(progress.epoch, progress.total_epochs, plan.guided_start, plan.guided_end)
-        return guided_mask(
+        return self.masker(
             self.guidance_map(batch, seen),
             patch_size=patch,
             mask_ratio=plan.mask_ratio,
