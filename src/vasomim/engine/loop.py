@@ -7,7 +7,6 @@ stopped anywhere goes on as if it had not been: on a CPU, to the last bit.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -25,7 +24,7 @@ from vasomim.engine.nonfinite import NonFiniteGuard
 from vasomim.engine.optim import clip_gradients, load_optimizer, set_lr, unfuse
 from vasomim.engine.processes import gather_batch, losses_of_processes, mean_over_processes, silenced
 from vasomim.engine.runs import RunFolder
-from vasomim.engine.schedules import Schedule, epoch_of
+from vasomim.engine.schedules import Schedule, begun_epochs, epoch_of
 from vasomim.engine.sharding import WholeTask, gathered, is_sharded, scattered, scattered_moments, set_up
 from vasomim.engine.signals import StopFlag, stop_signals
 from vasomim.engine.step import (
@@ -53,6 +52,8 @@ class FitSettings:
     total_steps: int
     steps_per_epoch: float
     """Frames / batch size; need not be whole."""
+    epochs: int | None = None
+    """Epochs the run is made of, or None: those that its steps begin."""
     seed: int = 0
     """Seed of what the task draws, such as dropout."""
     accumulate: int = 1
@@ -69,7 +70,7 @@ class FitSettings:
 
     def progress(self, step: int) -> Progress:
         """Where a run stands after `step` steps."""
-        total_epochs = max(math.ceil(self.total_steps / self.steps_per_epoch - 1e-9), 1)
+        total_epochs = self.epochs or begun_epochs(self.total_steps, self.steps_per_epoch)
         epoch = min(epoch_of(step, self.steps_per_epoch), total_epochs - 1)
         return Progress(step, self.total_steps, epoch, total_epochs, self.seed)
 
