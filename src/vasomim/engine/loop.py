@@ -115,7 +115,7 @@ def fit(
         schedule: optimiser steps done -> learning rate.
         make_batches: optimiser step -> the batches from that step on, dicts of tensors with one first dimension. With
             `accumulate` they are cut along it, which changes nothing where the loss is a mean over it and no layer
-            looks across samples (BatchNorm and a Dice of the whole batch do).
+            looks across samples (BatchNorm, a Dice of the whole batch and pairs of frames do).
         run: takes metrics, checkpoints and the batches of bad steps.
         settings: length, seed, intervals.
         validate: called without gradients, with the task in evaluation mode and its averaged weights. It cannot
@@ -269,7 +269,7 @@ class _Loop:
         except torch.OutOfMemoryError as error:
             raise TrainingError(
                 f"out of memory on {self.fabric.device} at step {progress.step} with {batch_size(batch)} samples in "
-                f"accumulate={self.settings.accumulate} part(s); raise accumulate, the result stays the same"
+                f"accumulate={self.settings.accumulate} part(s); raise accumulate, which docs/training.md says the effects of"
             ) from error
         self.fabric.strategy.precision.unscale_gradients(self.optimizer.optimizer)
         return logs, clip_gradients(self.optimizer, self.settings.clip_grad)

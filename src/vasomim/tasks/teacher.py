@@ -64,8 +64,23 @@ class Center(nn.Module):
         super().__init__()
         self.momentum = momentum
         self.register_buffer("mean", torch.zeros(size))
+        # Of the step in progress; not in the checkpoint: those are taken between steps.
+        self._step: int | None = None
+        self._before, self._outputs, self._count = self.mean, self.mean, 0
+
+    def before(self, progress: Progress) -> Tensor:
+        """The mean as it was before this step, whichever part of its batch asks."""
+        return self._before if progress.step == self._step else self.mean
 
     @torch.no_grad()
-    def update(self, outputs: Tensor) -> None:
-        """Move to momentum * mean + (1 - momentum) * mean of `outputs` (B, K), over all processes."""
-        self.mean.lerp_(mean_over_processes(outputs.float().mean(0)), 1 - self.momentum)
+    def update(self, outputs: Tensor, progress: Progress) -> None:
+        """Move to momentum * mean + (1 - momentum) * mean of `outputs` (B, K), over all processes, once a step.
+
+        Parts of one batch count as one: the mean before it moves towards that of all parts so far.
+        """
+        if progress.step != self._step:
+            self._step, self._count = progress.step, 0
+            self._before, self._outputs = self.mean.clone(), torch.zeros_like(self.mean)
+        self._count += len(outputs)
+        self._outputs.lerp_(mean_over_processes(outputs.float().mean(0)), len(outputs) / self._count)
+        self.mean.copy_(self._before.lerp(self._outputs, 1 - self.momentum))
