@@ -17,10 +17,9 @@ from vasomim.models.unet import PlainUNet
 from vasomim.tasks.partial import PartialLabelsTask
 from vasomim.tasks.segmentation import SegmentationLoss, SegmentationTask, halving_weights
 
-
 WIDEST_RADIUS = 0.045
-"""Radius of the widest vessel as a share of a crop's side: on ARCADE 14.6 px of 512 at most (90 of 100 frames stay below
-13), and crops of 40 % of a frame's area show it 1.6 times as large."""
+"""Radius of the widest vessel as a share of a crop's side: on ARCADE 14.6 px of 512 at most (in 90 of 100 frames at
+most 13), and crops of 40 % of a frame's area show it 1.6 times as large."""
 
 
 def widest_radius(img_size: int) -> int:

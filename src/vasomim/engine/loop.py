@@ -269,7 +269,7 @@ class _Loop:
         except torch.OutOfMemoryError as error:
             raise TrainingError(
                 f"out of memory on {self.fabric.device} at step {progress.step} with {batch_size(batch)} samples in "
-                f"accumulate={self.settings.accumulate} part(s); raise accumulate, which docs/training.md says the effects of"
+                f"accumulate={self.settings.accumulate} part(s); raise accumulate, whose effects docs/training.md names"
             ) from error
         self.fabric.strategy.precision.unscale_gradients(self.optimizer.optimizer)
         return logs, clip_gradients(self.optimizer, self.settings.clip_grad)

@@ -63,7 +63,7 @@ def inspect_weights(path: Path | str, model: str | None = None) -> dict[str, Any
 
 
 def _config(file: Path, ours: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What no tensor shows, in the words of transformers: from the file beside, or from arguments for `create_model`."""
+    """What no tensor shows, in the words of transformers: of their file beside, or of ours, which says arguments."""
     if not ours:
         return read_json_beside(file)
     arguments = {**DECODERS.get(ours["model"].removeprefix("mae_"), {}), **ours.get("kwargs", {})}

@@ -78,8 +78,7 @@ class DINOTask(nn.Module):
         temperature, center = self.teacher_temperature(progress), self.center.before(progress)
         pairs = [(answer, want) for i, want in enumerate(wanted) for j, answer in enumerate(answers) if i != j]
         losses = [
-            distillation_loss(answer, want, center, self.student_temperature, temperature)
-            for answer, want in pairs
+            distillation_loss(answer, want, center, self.student_temperature, temperature) for answer, want in pairs
         ]
         if self.training:
             self.center.update(torch.cat(wanted), progress)
