@@ -76,7 +76,7 @@ def test_crossmae_task__loss_is_that_of_the_asked_patches() -> None:
     asked = task.draw_asked(batch, MIDWAY, mask)
     assert asked.sum(1).tolist() == [PATCHES // 4] * len(mask)
     assert not (asked & ~mask).any()
-    targets = patch_targets(batch["image"], task.model.input_norm, PATCH, norm_pix_loss=True)
+    targets = patch_targets(batch["image"], task.model, norm_pix_loss=True)
     decoded = task.reconstruct(batch["image"], mask)
     torch.testing.assert_close(task(batch, MIDWAY).loss, patch_errors(decoded.predictions, targets)[asked].mean())
 

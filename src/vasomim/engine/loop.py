@@ -22,7 +22,7 @@ from vasomim.engine.ema import Ema
 from vasomim.engine.meters import Feed, Speed, Window
 from vasomim.engine.nonfinite import NonFiniteGuard
 from vasomim.engine.optim import clip_gradients, load_optimizer, set_lr, unfuse
-from vasomim.engine.processes import gather_batch, losses_of_processes, mean_over_processes, silenced
+from vasomim.engine.processes import gather_batch, losses_of_processes, silenced
 from vasomim.engine.runs import RunFolder
 from vasomim.engine.schedules import Schedule, begun_epochs, epoch_of
 from vasomim.engine.sharding import WholeTask, gathered, is_sharded, scattered, scattered_moments, set_up
@@ -39,6 +39,7 @@ from vasomim.engine.step import (
 )
 from vasomim.engine.verdict import Taken, Verdict, withhold
 from vasomim.errors import CheckpointError, Interrupted, TrainingError
+from vasomim.ops.processes import mean_over_processes
 from vasomim.types import Progress
 
 Validate = Callable[[nn.Module, Progress], Mapping[str, float]]

@@ -125,7 +125,7 @@ class PretrainingTask(nn.Module):
         """Decode frames (B, C, H, W) in [0, 1] from the patches that `mask` (B, L) leaves visible."""
         mae = self.mae
         predictions = mae(images, mask, num_hidden(mask.shape[1], self.plan.mask_ratio))
-        return decode(images, mask, predictions, mae.input_norm, mae.patch_size, norm_pix_loss=self.norm_pix_loss)
+        return decode(images, mask, predictions, mae, norm_pix_loss=self.norm_pix_loss)
 
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:
         """Guidance, hidden patches and decoded frames of a batch, as in training."""

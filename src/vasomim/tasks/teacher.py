@@ -57,6 +57,8 @@ class Center(nn.Module):
     """Running mean of a teacher's outputs, (K,)."""
 
     mean: Tensor
+    mean_before: Tensor
+    mean_outputs: Tensor
     track_running_stats = True
     """So the loop takes a bad batch back out of it, as of BatchNorm's statistics."""
 
@@ -66,11 +68,13 @@ class Center(nn.Module):
         self.register_buffer("mean", torch.zeros(size))
         # Of the step in progress; not in the checkpoint: those are taken between steps.
         self._step: int | None = None
-        self._before, self._outputs, self._count = self.mean, self.mean, 0
+        self._count = 0
+        self.register_buffer("mean_before", torch.zeros(size), persistent=False)
+        self.register_buffer("mean_outputs", torch.zeros(size), persistent=False)
 
     def before(self, progress: Progress) -> Tensor:
         """The mean as it was before this step, whichever part of its batch asks."""
-        return self._before if progress.step == self._step else self.mean
+        return self.mean_before if progress.step == self._step else self.mean
 
     @torch.no_grad()
     def update(self, outputs: Tensor, progress: Progress) -> None:
@@ -80,7 +84,8 @@ class Center(nn.Module):
         """
         if progress.step != self._step:
             self._step, self._count = progress.step, 0
-            self._before, self._outputs = self.mean.clone(), torch.zeros_like(self.mean)
+            self.mean_before.copy_(self.mean)
+            self.mean_outputs.zero_()
         self._count += len(outputs)
-        self._outputs.lerp_(mean_over_processes(outputs.float().mean(0)), len(outputs) / self._count)
-        self.mean.copy_(self._before.lerp(self._outputs, 1 - self.momentum))
+        self.mean_outputs.lerp_(mean_over_processes(outputs.float().mean(0)), len(outputs) / self._count)
+        self.mean.copy_(self.mean_before.lerp(self.mean_outputs, 1 - self.momentum))
