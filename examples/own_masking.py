@@ -54,7 +54,7 @@ class RowTask(nn.Module):
 
     def reconstruct(self, images: Tensor, mask: Tensor) -> Reconstruction:
         mae = self.model
-        return decode(images, mask, mae(images, mask), mae.input_norm, mae.patch_size, norm_pix_loss=False)
+        return decode(images, mask, mae(images, mask), mae, norm_pix_loss=False)
 
     def inspect(self, batch: dict[str, Tensor], progress: Progress) -> Inspection:
         mask = self.draw_mask(batch, progress)

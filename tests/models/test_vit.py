@@ -220,6 +220,18 @@ def test_class_attention__are_the_weights_the_last_block_mixes_by():
     assert_close(model.class_attention(images), weights.mean(1)[:, 1:])
 
 
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("registers", [0, 4])
+def test_class_attention__is_of_what_the_last_block_sees_in_a_forward_pass(registers, depth):
+    model, images = _vit(reg_tokens=registers, depth=depth), torch.rand(3, 1, 32, 32)
+    seen = []
+    model.blocks[-1].attn.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
+    model.forward_features(images)
+    rows = model.blocks[-1].attn.first_row(seen[0])
+    assert rows.shape == (3, 4, 1 + registers + 16)
+    assert_close(model.class_attention(images), rows.mean(1)[:, 1 + registers :])
+
+
 def test_reg_tokens__the_blocks_see_them_and_no_output_holds_them():
     torch.manual_seed(0)
     sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}

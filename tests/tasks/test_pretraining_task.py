@@ -164,6 +164,22 @@ def test_pretraining_task__consistency_trains_the_autoencoder(batch: dict[str, T
     assert not torch.equal(grads[0], grads[1])
 
 
+def test_inspect__shows_guidance_and_masks_of_training_in_mixed_precision(batch: dict[str, Tensor]) -> None:
+    task = make_task("co")
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        seen = task.segmentor(batch["image"]).float()  # type: ignore[misc]
+        shown = task.inspect(batch, MIDWAY)
+    assert torch.equal(shown.maps["guidance"], task.guidance_map(batch, seen))
+    assert torch.equal(shown.hidden, task.draw_mask(batch, seen, MIDWAY))  # type: ignore[arg-type]
+
+
+def test_inspect__leaves_a_segmentor_without_effect_alone(batch: dict[str, Tensor]) -> None:
+    plan = MaskingPlan(guidance="anatomy")
+    mae = make_task("anatomy", 0.0).mae
+    task = PretrainingTask(mae, plan, nn.Linear(1, 1), consistency_weight=0.0)  # which takes no frames
+    assert torch.equal(task.inspect(batch, MIDWAY).maps["guidance"], batch["vessels"])
+
+
 def test_pretraining_task__says_that_a_segmentor_is_missing() -> None:
     mae = create_model("mae_vit_test", img_size=SIZE)
     assert isinstance(mae, MaskedAutoencoder)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from vasomim.build import build_length, build_pretraining, build_views
+from vasomim.build import build_length, build_pretraining, build_settings, build_views
 from vasomim.commands.console import print_result, say, warn
 from vasomim.commands.training import (
     UnlabelledData,
@@ -84,7 +84,7 @@ def validator(
 def last_progress(config: PretrainConfig, data: UnlabelledData) -> Progress:
     """The progress of the last step, whose masks the final sheet shows."""
     length = build_length(config.optim, len(data.train))
-    return Progress(length.steps, length.steps, length.epochs - 1, length.epochs, config.run.seed)
+    return build_settings(config.optim, config.run, length).progress(length.steps)
 
 
 def export(folder: RunFolder, task: Pretrains, config: PretrainConfig, final: Mapping[str, float]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vasomim.models.norm import InputNorm
+from vasomim.models.norm import take_input_norm
 from vasomim.models.vit import Block, VisionTransformer, init_transformer
 from vasomim.ops.patches import grid_of
 from vasomim.ops.positions import resize_positions, sincos_2d
@@ -143,9 +143,3 @@ class MaskedAutoencoder(nn.Module):
                 f"mask must be bool of shape {(images.shape[0], h * w)} for these images, "
                 f"got {mask.dtype} of shape {tuple(mask.shape)}"
             )
-
-
-def take_input_norm(encoder: VisionTransformer, mean: float, std: float) -> InputNorm:
-    """Move the encoder's normalisation, if it has one, to the model that wraps it: images are normalised once."""
-    own, encoder.input_norm = encoder.input_norm, None
-    return InputNorm(mean, std) if own is None else InputNorm(float(own.mean), float(own.std))

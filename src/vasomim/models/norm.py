@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
@@ -61,3 +63,15 @@ class InputNorm(nn.Module):
             raise ValueError(f"std must be above 0, got {std}; constant frames have no statistics to learn from")
         self.mean.fill_(mean)
         self.std.fill_(std)
+
+
+class MayNormalise(Protocol):
+    """A network that normalises its images itself where it has a normalisation."""
+
+    input_norm: InputNorm | None
+
+
+def take_input_norm(encoder: MayNormalise, mean: float, std: float) -> InputNorm:
+    """Move the encoder's normalisation, if it has one, to the model that wraps it: images are normalised once."""
+    own, encoder.input_norm = encoder.input_norm, None
+    return InputNorm(mean, std) if own is None else InputNorm(float(own.mean), float(own.std))

@@ -115,7 +115,7 @@ class PretrainingTask(nn.Module):
             terms["consistency"] = consistency_loss(self.segmentor(decoded.images).float(), seen)
             loss = loss + self.consistency_weight * terms["consistency"]
         if self.prototype_weight > 0:
-            terms["prototypes"] = self._across_frames(images, self.guidance_map(batch, seen))
+            terms["prototypes"] = self._across_frames(batch, self.guidance_map(batch, seen))
             loss = loss + self.prototype_weight * terms["prototypes"]
         return StepOutput(loss, {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}})
 
@@ -144,19 +144,19 @@ class PretrainingTask(nn.Module):
         """Decode frames (B, C, H, W) in [0, 1] from the patches that `mask` (B, L) leaves visible."""
         mae = self.mae
         predictions = mae(images, mask, num_hidden(mask.shape[1], self.plan.mask_ratio))
-        return decode(images, mask, predictions, mae.input_norm, mae.patch_size, norm_pix_loss=self.norm_pix_loss)
+        return decode(images, mask, predictions, mae, norm_pix_loss=self.norm_pix_loss)
 
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:
         """Guidance, hidden patches and decoded frames of a batch, as in training."""
         images = batch["image"]
-        seen = self.segmentor(images) if self.segmentor is not None else None
+        seen = self._segment(images)
         mask = self.draw_mask(batch, seen, progress)
         return Inspection({"guidance": self.guidance_map(batch, seen)}, mask, self.reconstruct(images, mask).images)
 
-    def _across_frames(self, images: Tensor, guidance: Tensor) -> Tensor:
-        """The cross-image term of frames (B, C, H, W) in [0, 1] under G (B, H, W); one more pass of the encoder."""
-        tokens = self.mae.encoder.forward_features(self.mae.input_norm(images))[:, 1:]
-        return cross_image_term(tokens, guidance, self.mae.patch_size, self.prototype_temperature)
+    def _across_frames(self, batch: Mapping[str, Tensor], guidance: Tensor) -> Tensor:
+        """The cross-image term of a batch under G (B, H, W); one more pass of the encoder."""
+        tokens = self.mae.encoder.forward_features(self.mae.input_norm(batch["image"]))[:, 1:]
+        return cross_image_term(tokens, guidance, batch["vessels"], self.mae.patch_size, self.prototype_temperature)
 
     def _segment(self, images: Tensor) -> Tensor | None:
         """Logits (B, 1, H, W) of the original frames; one pass serves the guidance and the consistency target."""
