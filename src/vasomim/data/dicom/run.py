@@ -177,8 +177,12 @@ class DicomRun:
         return hashlib.blake2b(self.encoded(0) + str(len(self)).encode(), digest_size=6).hexdigest()
 
     def _is_worth_showing(self, index: int) -> bool:
+        return not self._rules or self._masked_by(index) is not None
+
+    def _masked_by(self, index: int) -> MaskRule | None:
+        """The rule of a frame, unless the frame is part of its own mask."""
         rule = rule_for(self._rules, index)
-        return not self._rules or (rule is not None and index not in rule.masks)
+        return None if rule is None or index in rule.masks else rule
 
     def _best(self) -> list[int]:
         candidates = self.select(None)
@@ -215,15 +219,17 @@ class DicomRun:
         return self._renderings[0].modality(self.stored(index).astype(np.float64))
 
     def _shown_difference(self, rule: MaskRule, index: int) -> FloatImage:
-        span = self._span("differences", self._difference)
+        span = self._span("differences", self._measurable)
         grey = span(self._difference(index, rule).astype(np.float64)).astype(np.float32)
         return np.float32(1) - grey if self._renderings[0].inverted else grey
 
-    def _difference(self, index: int, rule: MaskRule | None = None) -> Values:
-        """A frame less its mask; of a frame without mask nothing."""
-        rule = rule or rule_for(self._rules, index)
-        if rule is None or index in rule.masks:
-            return np.empty((0, 0), np.float32)
+    def _measurable(self, index: int) -> Values:
+        """A difference that the grey scale is measured on; nothing of masks, which less themselves show no contrast."""
+        rule = self._masked_by(index)
+        return np.empty((0, 0), np.float32) if rule is None else self._difference(index, rule)
+
+    def _difference(self, index: int, rule: MaskRule) -> Values:
+        """A frame less its mask."""
         held = self._mask
         if held is None or held[0] != rule or not rule.masks:
             held = rule, mask_of(rule, index, self._logarithmic)
