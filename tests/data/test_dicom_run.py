@@ -190,9 +190,7 @@ def test_frame__another_thread_may_clear_the_grey_tables(tmp_path: Path) -> None
     np.testing.assert_array_equal(run.frame(1), expected)
 
 
-def test_frame__measured_grey_scales_are_kept_but_not_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frame__measured_grey_scales_are_kept_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dicom_run, "MEASURED_SPANS", 2)
     monkeypatch.setattr(dicom_run, "_measured", OrderedDict())
     for name in "abca":
