@@ -50,6 +50,7 @@ def split_holdout(dataset: FrameDataset, fraction: float, seed: int = 0) -> tupl
 
     Groups are taken in an order drawn from the seed and the frames' ids, as long as that brings the held-out share
     closer to `fraction`; so the result does not depend on the order of the frames, and adding some moves few others.
+    Every group is as likely to come first, whatever its size: large patients are held out no more often than others.
     A positive fraction holds out at least one group and leaves at least one.
 
     Runs of every seed leave `seed` at 0: one that goes on from another's weights, with crops drawn anew, then holds out
@@ -71,7 +72,10 @@ def split_holdout(dataset: FrameDataset, fraction: float, seed: int = 0) -> tupl
             "set the holdout to 0 or add frames"
         )
     ids = [record.id for record in dataset.records]
-    held = set(_choose(sorted(groups, key=lambda group: min(_rank(ids[i], seed) for i in group)), fraction * len(ids)))
+    # One draw a group: the smallest of its frames' draws would put large groups first. That of its last id, as of
+    # ARCADE's copies this leaves the same frames held out that the shipped weights never learned from.
+    drawn = sorted(groups, key=lambda group: _rank(max(ids[i] for i in group), seed))
+    held = set(_choose(drawn, fraction * len(ids)))
     return [i for i in everything if i not in held], sorted(held)
 
 
