@@ -110,8 +110,9 @@ def open_unlabelled(config: SegmentorConfig | PretrainConfig, fabric: Fabric, ru
         raise MisuseError(
             f"all {len(dataset)} frames are held out; give more frames or a holdout below {config.holdout}"
         )
-    data = subset(dataset, train)
-    return UnlabelledData(data, subset(dataset, held), pixel_statistics(data))
+    data, others = subset(dataset, train), subset(dataset, held)
+    run.note(held_out=fingerprint(others))
+    return UnlabelledData(data, others, pixel_statistics(data))
 
 
 def frames_with_vessels(config: SegmentorConfig | PretrainConfig, fabric: Fabric, run: RunFolder) -> FrameDataset:
