@@ -21,6 +21,7 @@ import numpy as np
 from vasomim.data.augment import resize_frame, resize_vessels
 from vasomim.data.codecs import Levels, encode_levels, encode_mask, to_levels
 from vasomim.data.files import locked, sync_folder, whole_file, write_whole
+from vasomim.data.fingerprints import hash_records
 from vasomim.data.frames import frame_hash, is_constant
 from vasomim.data.packed import (
     ALIGNMENT,
@@ -41,7 +42,7 @@ from vasomim.data.stream import num_cores
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
 from vasomim.ops.full_scale import FULL_SCALES
 from vasomim.ops.resize import resize_mask
-from vasomim.types import FloatImage, Sample
+from vasomim.types import FloatImage, Record, Sample
 from vasomim.vessels import Method, extract_vessels
 
 SMALLEST_PART, MOST_PARTS = 16, 256
@@ -116,11 +117,11 @@ def pack_frames(
 
 def _source(dataset: FrameDataset) -> str:
     """Hash over what is to be packed, without reading it: ids, patients, and hashes or sizes of files."""
-    total = hashlib.blake2b(digest_size=16)
-    for record in dataset.records:
-        what = record.digest or record.path.stat().st_size
-        total.update(f"{record.id}\0{record.patient}\0{what}\n".encode("utf-8", "surrogateescape"))
-    return total.hexdigest()
+
+    def facts(record: Record) -> str:
+        return f"{record.patient}\0{record.digest or record.path.stat().st_size}"
+
+    return hash_records(dataset.records, facts, hashlib.blake2b(digest_size=16))
 
 
 def _is_finished(out: Path, head: Head) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from vasomim.data.copies import Fingerprint, Pair, find_copies, fingerprint
+from vasomim.data.fingerprints import id_bytes
 from vasomim.data.frames import FRAME_SUFFIXES, read_pixels
 from vasomim.data.groups import chains, grouped, linked
 from vasomim.data.listing import some
@@ -146,7 +147,7 @@ def _choose(groups: Sequence[Sequence[int]], target: float) -> list[int]:
 
 def _rank(name: str, seed: int) -> bytes:
     """A pseudo-random key of an id: sorting by it shuffles, and is not disturbed by other ids."""
-    return hashlib.blake2b(f"{seed} {name}".encode(), digest_size=16).digest()
+    return hashlib.blake2b(id_bytes(f"{seed} {name}"), digest_size=16).digest()
 
 
 def _number(labels: str) -> float | None:

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from vasomim.data.fingerprints import id_bytes
 from vasomim.engine.evaluation_page import Picture, Shown, render_page
 from vasomim.engine.files import write_text
 from vasomim.errors import DataError
@@ -341,8 +342,7 @@ def _ahead(
 def fingerprint(frames: Iterable[FrameScores]) -> str:
     """Hash of all ids and labels as evaluated, whatever their order."""
     lines = sorted(f"{frame.id}\0{frame.digest}\n" for frame in frames)
-    # Names of files need not be UTF-8; Python hands their bytes on as surrogates, which plain UTF-8 refuses.
-    return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(id_bytes("".join(lines))).hexdigest()[:32]
 
 
 def _calibration(counts: FloatArray) -> dict[str, Any]:
