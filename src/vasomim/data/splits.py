@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from vasomim.data.fingerprints import id_bytes
 from vasomim.data.frames import FRAME_SUFFIXES, read_pixels
 from vasomim.data.groups import chains, grouped, linked
 from vasomim.data.listing import some
+from vasomim.data.pool import num_workers
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import DataError, MisuseError, VasomimError
 from vasomim.ops.likeness import Likeness, likeness
@@ -129,7 +129,7 @@ def _prints(dataset: FrameDataset) -> list[Fingerprint]:
 
 def map_frames(function: Callable[[Job], T], jobs: Sequence[Job]) -> list[T]:
     """Results of a function of frame indices, or pairs of them, in order, computed in one thread a core."""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(num_workers(0, len(jobs))) as pool:
         return list(pool.map(function, jobs))
 
 
