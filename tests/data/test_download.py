@@ -83,6 +83,37 @@ def test_fetch__a_part_of_another_address_is_not_used(site, tmp_path):
     assert get(site, tmp_path) == SHA256
 
 
+def left_over(site, folder, content):
+    """What a call that was killed left: this part, noted as of the version that is served."""
+    (folder / "a.zip.part").write_bytes(content)
+    note = {"url": f"{site.address}/a.zip", "version": site.tag(CONTENT)}
+    (folder / "a.zip.part.json").write_text(json.dumps(note))
+
+
+def test_fetch__a_part_that_was_complete_is_not_fetched_again(site, tmp_path):
+    left_over(site, tmp_path, CONTENT)
+    seen = []
+    assert fetch(archive(site, sha256=SHA256), tmp_path, lambda *step: seen.append(step)) == SHA256
+    assert [request["Range"] for request in site.requests] == ["bytes=300000-"]
+    assert seen == [(300_000, 300_000)]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+@pytest.mark.parametrize("lengths", [True, False])
+def test_fetch__a_part_longer_than_the_file_starts_anew(site, tmp_path, lengths):
+    left_over(site, tmp_path, CONTENT + b"more")
+    site.lengths = lengths
+    assert get(site, tmp_path) == SHA256
+    assert [request.get("Range") for request in site.requests] == ["bytes=300004-", None]
+
+
+def test_fetch__a_refused_range_that_was_not_asked_for_is_final(site, tmp_path):
+    site.fail_with = [416]
+    with pytest.raises(DataError, match="answers 416"):
+        get(site, tmp_path)
+    assert len(site.requests) == 1
+
+
 def test_fetch__a_range_that_starts_elsewhere_is_refused(site, tmp_path):
     site.break_after, site.shift = [100_000], 5
     with pytest.raises(DataError, match=r"asked to go on at byte 100000, answers 'bytes 100005"):

@@ -168,6 +168,24 @@ def test_note__refuses_other_data_once_something_is_trained(tmp_path):
             run.note(data={"frames": 5})
 
 
+def test_note__refuses_other_frames_held_out(tmp_path):
+    trained(tmp_path)
+    with open_run(tmp_path) as run:
+        run.note(held_out={"sha256": "a"})
+        run.note(held_out={"sha256": "a"})
+        with pytest.raises(MisuseError, match="the frames held out are not those that the run in"):
+            run.note(held_out={"sha256": "b"})
+
+
+def test_note__says_where_nobody_knows_what_was_held_out(tmp_path, caplog):
+    with open_run(tmp_path) as run:
+        run.note(data={"frames": 3}, held_out={"frames": 1})
+    assert not caplog.messages
+    with open_run(trained(tmp_path / "old")) as run:
+        run.note(data={"frames": 3}, held_out={"frames": 1})
+    assert "does not say which frames it held out" in caplog.text
+
+
 def test_metrics__are_json_and_truncated(tmp_path):
     with open_run(tmp_path) as run:
         for step in (10, 20, 20, 30):

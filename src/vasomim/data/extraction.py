@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -20,7 +19,7 @@ from PIL import Image, PngImagePlugin
 
 from vasomim.data.files import clear_leftovers, contents
 from vasomim.data.frames import is_constant, read_mask, read_record, write_png
-from vasomim.data.pool import map_in_processes
+from vasomim.data.pool import map_in_processes, num_workers
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
 from vasomim.types import BoolImage, FloatImage, Record
@@ -33,7 +32,7 @@ KEY_NAME = "vasomim-extraction"
 """PNG text entry that holds a mask's cache key: it travels with the mask and cannot disagree with it."""
 PREVIEW_FRAMES = 12
 FEWEST = 50
-"""Frames that are worth a process of their own: one takes seconds to start."""
+"""Frames that are worth a process of their own."""
 
 Outcome = Literal["extracted", "cached", "failed"]
 
@@ -137,8 +136,7 @@ def extract_folder(
     _check_ids(records)
     _claim(out, method)
     jobs = (_Job(record, index, out, method, vesselness) for index, record in enumerate(records))
-    automatic = min(os.cpu_count() or 1, max(len(records) // FEWEST, 1))
-    count = min(workers or automatic, len(records))
+    count = num_workers(workers, len(records), FEWEST)
     tally = _Tally()
     try:
         if device == "cpu":
@@ -154,8 +152,6 @@ def extract_folder(
         raise Interrupted(
             f"stopped after {done} of {len(records)} frames; the same command goes on from there"
         ) from stop
-    except BrokenProcessPool as broken:
-        raise DataError("a worker process died, probably out of memory; try again with fewer workers") from broken
     preview = write_preview(records, out, dataset)
     return ExtractionSummary(method, tally.extracted, tally.cached, tuple(tally.failures), preview)
 

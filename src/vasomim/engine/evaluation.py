@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +18,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from vasomim.data.fingerprints import id_bytes
+from vasomim.data.pool import num_cores
 from vasomim.engine.evaluation_page import Picture, Shown, render_page
 from vasomim.engine.files import write_text
 from vasomim.errors import DataError
@@ -242,7 +243,7 @@ def evaluate(
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must lie in [0, 1], got {value}")
     sums = _Sums()
-    threads = workers or min(4, os.cpu_count() or 1)
+    threads = workers or min(4, num_cores())
     for measured in _ahead(cases, lambda case: _measure(case, cut), threads):
         sums.add(measured)
         if isinstance(measured, Failure):
@@ -348,8 +349,7 @@ def _ahead(
 def fingerprint(frames: Iterable[FrameScores]) -> str:
     """Hash of all ids and labels as evaluated, whatever their order."""
     lines = sorted(f"{frame.id}\0{frame.digest}\n" for frame in frames)
-    # Names of files need not be UTF-8; Python hands their bytes on as surrogates, which plain UTF-8 refuses.
-    return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(id_bytes("".join(lines))).hexdigest()[:32]
 
 
 def _calibration(counts: FloatArray) -> dict[str, Any]:
