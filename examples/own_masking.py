@@ -10,6 +10,7 @@ Hides whole rows of patches and compares predicted with true pixels by a Charbon
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from vasomim.build.pretraining import METHODS, PretrainingMethod, build_autoencoder
 from vasomim.commands import pretrain
 from vasomim.config import OptimConfig, PretrainConfig, RunConfig
+from vasomim.errors import VasomimError
 from vasomim.ops.masking import random_mask
 from vasomim.ops.patches import grid_of
 from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, mask_noise
@@ -52,7 +54,7 @@ class RowTask(nn.Module):
 
     def reconstruct(self, images: Tensor, mask: Tensor) -> Reconstruction:
         mae = self.model
-        return decode(images, mask, mae(images, mask), mae.input_norm, mae.patch_size, norm_pix_loss=False)
+        return decode(images, mask, mae(images, mask), mae, norm_pix_loss=False)
 
     def inspect(self, batch: dict[str, Tensor], progress: Progress) -> Inspection:
         mask = self.draw_mask(batch, progress)
@@ -63,7 +65,7 @@ METHODS["rows"] = PretrainingMethod(build_autoencoder, RowTask)
 
 
 def main() -> int:
-    """Pre-train with it."""
+    """Pre-train with it; exit code 0, or what `vasomim` would give, after one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("frames", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
@@ -71,17 +73,21 @@ def main() -> int:
     parser.add_argument("--model", default="mae_vit_test")
     parser.add_argument("--img-size", type=int, default=64)
     asked = parser.parse_args()
-    config = PretrainConfig(
-        inputs=tuple(asked.frames),
-        out=asked.out,
-        method="rows",  # type: ignore[arg-type]
-        model=asked.model,
-        img_size=asked.img_size,
-        optim=OptimConfig(batch_size=8, steps=asked.steps, lr=1e-3),
-        run=RunConfig(num_workers=0),
-        holdout=0.2,
-    )
-    return pretrain.run(config)
+    try:
+        config = PretrainConfig(
+            inputs=tuple(asked.frames),
+            out=asked.out,
+            method="rows",  # type: ignore[arg-type]
+            model=asked.model,
+            img_size=asked.img_size,
+            optim=OptimConfig(batch_size=8, steps=asked.steps, lr=1e-3),
+            run=RunConfig(num_workers=0),
+            holdout=0.2,
+        )
+        return pretrain.run(config)
+    except VasomimError as problem:
+        print(problem, file=sys.stderr)
+        return problem.exit_code
 
 
 if __name__ == "__main__":

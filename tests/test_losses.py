@@ -6,6 +6,7 @@ from torch.autograd import gradcheck
 from torch.testing import assert_close
 
 from vasomim.losses import (
+    absolute_reconstruction_loss,
     consistency_loss,
     reconstruction_loss,
     soft_cldice_loss,
@@ -171,5 +172,12 @@ def test_losses__refuse_to_broadcast(loss):
 def test_losses__refuse_other_bad_arguments():
     with pytest.raises(ValueError, match="iterations must be at least 1"):
         soft_cldice_loss(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8), iterations=0)
-    with pytest.raises(ValueError, match="must have the same shape"):
+    with pytest.raises(ValueError, match="mask must be bool of shape"):
         reconstruction_loss(torch.zeros(1, 4, 3), torch.zeros(1, 4, 3), torch.zeros(1, 5, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("loss", [reconstruction_loss, absolute_reconstruction_loss])
+@pytest.mark.parametrize("mask", [torch.ones(2, 4), torch.ones(2, 4, dtype=torch.int64), torch.ones(2, 5) > 0])
+def test_reconstruction_losses__need_a_bool_mask(loss, mask):
+    with pytest.raises(ValueError, match=r"mask must be bool of shape \(2, 4\), got torch\.\w+ of shape"):
+        loss(torch.rand(2, 4, 3), torch.rand(2, 4, 3), mask)

@@ -343,3 +343,30 @@ def test_public_functions__agree_with_the_table() -> None:
     for name in ("dice", "iou", "precision", "recall", "cldice", "hd95", "assd", "betti_error"):
         assert getattr(metrics, name)(blobs(3), blobs(4)) == values[name]
     assert betti_errors(blobs(3), blobs(4)) == (values["betti0_error"], values["betti1_error"])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
+def test_metrics__refuse_a_probability_stored_as_grey(dtype: type) -> None:
+    target = blobs(0)
+    grey = (ndimage.gaussian_filter(target.astype(float), 2) * 255).astype(dtype)
+    for metric in EVERY:
+        with pytest.raises(ValueError, match=r"pred is u?int\d+ with more values .*; threshold the probability first"):
+            metric(grey, target)
+
+
+def test_metrics__refuse_negative_marks() -> None:
+    mask = blobs(0).astype(np.int16)
+    ignoring = mask.copy()
+    ignoring[:4] = -1
+    for pred, target, name in ((ignoring, mask, "pred"), (mask, ignoring, "target")):
+        with pytest.raises(ValueError, match=f"{name} holds -1; need 0 for background"):
+            dice(pred, target)
+
+
+def test_metrics__take_masks_of_two_grey_levels_and_targets_of_classes() -> None:
+    mask = blobs(0)
+    classes = mask * np.random.default_rng(0).integers(1, 26, mask.shape)
+    for level in (1, 128, 255):
+        assert dice((mask * level).astype(np.uint8), classes) == 1.0
+    assert dice(np.zeros_like(classes), classes) == 0.0
+    assert dice(torch.from_numpy(mask * 7), mask) == 1.0

@@ -33,6 +33,11 @@ def test_metrics__are_reached_through_the_package(name: str) -> None:
     assert callable(getattr(vasomim.metrics, name))
 
 
+def test_modules__are_reached_through_the_package() -> None:
+    done = run("import vasomim; print(vasomim.stats.holm([0.5]), callable(vasomim.losses.soft_dice_loss))")
+    assert done.stdout.strip() == "[0.5] True", done.stderr
+
+
 def test_synth__is_reached_through_the_package() -> None:
     done = run("import vasomim; print(vasomim.synth.generate(seed=0, size=64).image.shape)")
     assert done.stdout.strip() == "(64, 64)", done.stderr

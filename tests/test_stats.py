@@ -244,3 +244,9 @@ def test_holm__by_hand_and_never_below_the_given() -> None:
 def test_holm__bounds_the_chance_of_any_false_finding() -> None:
     rng = np.random.default_rng(4)
     assert np.mean([min(holm(rng.random(8))) <= 0.05 for _ in range(2000)]) <= 0.065
+
+
+@pytest.mark.parametrize("permutations", [0, -5])
+def test_paired_test__needs_a_permutation(permutations: int) -> None:
+    with pytest.raises(ValueError, match=f"permutations must be at least 1, got {permutations}"):
+        paired_test(np.arange(30.0), np.zeros(30), permutations=permutations)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vasomim._version import __version__
 
 if TYPE_CHECKING:
-    from vasomim import metrics, synth
+    from vasomim import losses, metrics, stats, synth
     from vasomim.inference.predictor import Predictor
     from vasomim.models.registry import create_model, list_models
     from vasomim.models.weights import load_encoder, save_pretrained
@@ -27,8 +27,10 @@ __all__ = [
     "guided_mask",
     "list_models",
     "load_encoder",
+    "losses",
     "metrics",
     "save_pretrained",
+    "stats",
     "synth",
     "vesselness",
 ]
@@ -44,7 +46,7 @@ _HOMES = {
     "vesselness": "vasomim.ops.vesselness",
 }
 """Where each function or class is defined."""
-_MODULES = ("metrics", "synth")
+_MODULES = ("losses", "metrics", "stats", "synth")
 """Modules that are public as they are."""
 
 

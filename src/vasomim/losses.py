@@ -18,16 +18,24 @@ def _check_shapes(pred: Tensor, target: Tensor) -> None:
         raise ValueError(f"prediction {tuple(pred.shape)} and target {tuple(target.shape)} must have the same shape")
 
 
+def _check_mask(pred: Tensor, mask: Tensor) -> None:
+    # Floats or integers would be weights or indices here, and would give a number all the same.
+    if mask.shape != pred.shape[:2] or mask.dtype != torch.bool:
+        raise ValueError(
+            f"mask must be bool of shape {tuple(pred.shape[:2])}, got {mask.dtype} of shape {tuple(mask.shape)}"
+        )
+
+
 def reconstruction_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Mean squared error over the hidden patches: (B, L, P), (B, L, P), bool (B, L) -> scalar.
 
     Visible patches change neither the value nor the gradient, whatever their targets hold.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not fit, or the mask is not bool.
     """
     _check_shapes(pred, target)
-    _check_shapes(pred[..., 0], mask)
+    _check_mask(pred, mask)
     pred = _full(pred)
     # A visible target becomes its own prediction rather than being multiplied by 0: 0 * NaN would be NaN.
     target = torch.where(mask[..., None], _full(target), pred.detach())
@@ -52,10 +60,10 @@ def absolute_reconstruction_loss(pred: Tensor, target: Tensor, mask: Tensor) -> 
     targets hold.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not fit, or the mask is not bool.
     """
     _check_shapes(pred, target)
-    _check_shapes(pred[..., 0], mask)
+    _check_mask(pred, mask)
     pred = _full(pred)
     target = torch.where(mask[..., None], _full(target), pred.detach())
     return (pred - target).abs().mean(-1).sum() / mask.sum().clamp(min=1)
@@ -68,10 +76,10 @@ def ranking_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     where nothing is told apart. Only the order of the targets counts; they get no gradient.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the shapes differ, or the mask is not bool.
     """
     _check_shapes(pred, target)
-    _check_shapes(pred, mask)
+    _check_mask(pred, mask)
     pred, target = _full(pred), _full(target).detach()
     pairs = mask[:, :, None] & mask[:, None, :] & (target[:, :, None] > target[:, None, :])  # (B, L, L)
     costs = F.softplus(pred[:, None, :] - pred[:, :, None])

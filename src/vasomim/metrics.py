@@ -1,6 +1,7 @@
 """How well a predicted vessel mask agrees with the annotated one.
 
 Every metric takes `(pred, target)`, two masks of one frame, bool (H, W) (arrays or CPU tensors), and returns a float.
+Integers are taken too: 0 is background; a target may be a map of classes, all of them vessel, a prediction may not.
 Nothing is ever NaN: both masks empty is perfect agreement, exactly one empty is total failure, so that a missed
 vessel counts in every mean (docs/evaluation.md has the table).
 """
@@ -30,7 +31,7 @@ def as_mask(mask: Any, name: str) -> BoolImage:
     """A mask as bool (H, W): booleans, integers (non-zero is vessel) or floats that are exactly 0 or 1.
 
     Raises:
-        ValueError: Not two-dimensional, or a float map that was not thresholded.
+        ValueError: Not two-dimensional, a float map that was not thresholded, or negative integers.
     """
     array: npt.NDArray[Any] = np.asarray(mask)
     if array.ndim != 2:
@@ -39,7 +40,25 @@ def as_mask(mask: Any, name: str) -> BoolImage:
         return array
     if not (np.issubdtype(array.dtype, np.integer) or np.isin(array, (0, 1)).all()):
         raise ValueError(f"{name} is {array.dtype} with values other than 0 and 1; threshold the probability first")
+    if array.size and array.min() < 0:
+        raise ValueError(
+            f"{name} holds {array.min()}; need 0 for background, above 0 for vessel: give 0 to what to ignore"
+        )
     vessel: BoolImage = array != 0
+    return vessel
+
+
+def as_prediction(mask: Any, name: str = "pred") -> BoolImage:
+    """As `as_mask`, of a prediction: its integers have one value beside 0, as a probability stored as grey has more.
+
+    Raises:
+        ValueError: As `as_mask`, or for more values.
+    """
+    vessel, array = as_mask(mask, name), np.asarray(mask)
+    if array.dtype != np.bool_ and not (array[vessel] == array.max(initial=0)).all():
+        raise ValueError(
+            f"{name} is {array.dtype} with more values than 0 and one other; threshold the probability first"
+        )
     return vessel
 
 
@@ -50,9 +69,9 @@ class MaskPair:
         """Check both masks and cut them to the box that holds every vessel pixel of either.
 
         Raises:
-            ValueError: The shapes differ, or see `as_mask`.
+            ValueError: The shapes differ, or see `as_prediction` and, of the target, `as_mask`.
         """
-        whole_pred, whole_target = as_mask(pred, "pred"), as_mask(target, "target")
+        whole_pred, whole_target = as_prediction(pred), as_mask(target, "target")
         if whole_pred.shape != whole_target.shape:
             raise ValueError(
                 f"pred is {whole_pred.shape} but target {whole_target.shape}; bring the prediction to the target's size"

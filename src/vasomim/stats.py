@@ -157,8 +157,10 @@ def paired_test(
         groups: One label a pair, such as the patient: signs of a group flip together.
 
     Raises:
-        ValueError: Lengths differ, or see `bootstrap_ci`.
+        ValueError: Lengths differ, there are no permutations, or see `bootstrap_ci`.
     """
+    if permutations < 1:
+        raise ValueError(f"permutations must be at least 1, got {permutations}")
     first, second = _finite(a), _finite(b)
     if first.shape != second.shape:
         raise ValueError(f"a has {first.size} values but b {second.size}; pair them frame by frame first")

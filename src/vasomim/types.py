@@ -77,7 +77,8 @@ class Prediction:
     probability: FloatImage
     """(H, W) float32 in [0, 1]."""
     mask: BoolImage
-    """(H, W) bool: probability >= meta["threshold"]."""
+    """(H, W) bool: probability >= meta["threshold"]; where there is a high threshold, too, of the pieces that reach it
+    (`vasomim.ops.hysteresis`)."""
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 

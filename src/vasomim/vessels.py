@@ -1,8 +1,8 @@
 """Vascular anatomy: a binary vessel map from one grey frame by classical filters, no label needed.
 
 `reference` repeats the recipe of the published VasoMIM code (Huang et al., AAAI 2026) to the bit and has seen no label.
-`default` is ours: its few weights and thresholds were fitted, once, to annotated frames of three sources
-(benchmarks/fit_extraction.py; docs/extraction.md).
+`default` is ours: its few weights and thresholds were fitted, once, to synthetic frames and annotated ones of ARCADE;
+its last step was chosen on three annotated sources (benchmarks/fit_extraction.py; docs/extraction.md).
 """
 
 from __future__ import annotations
@@ -334,7 +334,8 @@ def extract_vessels(
     """The vascular anatomy B of one grey frame with dark vessels: (H, W) -> bool (H, W), without any label.
 
     Args:
-        image: (H, W) grey frame: integers over their type's range, or floats in [0, 1].
+        image: (H, W) grey frame: integers over 8 bits or, where wider, over the bits in use, or floats
+            in [0, 1].
         method: `default` (ours) or `reference` (the published recipe: Sato at sigmas 1-4 on the 8-bit frame, cut to
             8 bits, 20 px border zeroed, 92nd percentile, the component of the brightest pixel).
         return_vesselness: also return the ridge response the mask was cut from, float32 (H, W) in [0, 1].

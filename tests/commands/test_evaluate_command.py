@@ -218,10 +218,10 @@ def test_evaluate__frames_of_different_sizes(labelled: Path, predicted: Path, ru
     ("settings", "message"),
     [
         ({}, "got none of --weights and --predictions"),
-        ({"weights": "run", "predictions": Path("x")}, "got both"),
+        ({"weights": "run", "predictions": Path("x")}, "give either weights or predictions"),
         ({"predictions": Path("x"), "threshold": 0.3}, "threshold has no effect"),
-        ({"weights": "run", "size": 0}, "--size must be at least 1, got 0"),
-        ({"weights": "run", "batch_size": 0}, "--batch-size must be at least 1"),
+        ({"weights": "run", "size": 0}, "size must be at least 1, got 0"),
+        ({"weights": "run", "batch_size": 0}, "batch_size must be at least 1"),
         ({"predictions": Path("nowhere")}, "no such folder of predictions"),
         ({"weights": "nowhere"}, "no weights at nowhere"),
     ],

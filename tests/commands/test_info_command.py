@@ -10,13 +10,13 @@ from vasomim._version import __version__
 from vasomim.commands.info import as_text, collect, installed, required, run
 from vasomim.config import InfoConfig
 from vasomim.config.loading import recipe_names
-from vasomim.config.models import MODEL_NAMES
+from vasomim.models.sizes import model_names
 
 
 def test_collect__models_recipes_and_versions() -> None:
     facts = collect()
     assert facts["vasomim"] == __version__
-    assert facts["models"] == list(MODEL_NAMES)
+    assert facts["models"] == model_names()
     assert facts["recipes"] == recipe_names()
     assert "devices" not in facts
 

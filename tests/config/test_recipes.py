@@ -19,7 +19,7 @@ from vasomim.config import (
 )
 from vasomim.config.loading import recipe_names, recipe_text
 from vasomim.config.methods import Method
-from vasomim.config.models import MODEL_NAMES
+from vasomim.models.sizes import model_names
 
 
 def verb_of(name: str) -> str:
@@ -91,4 +91,4 @@ def test_recipe__changes_nothing_that_has_no_effect(name: str) -> None:
 def test_model_names__are_those_of_the_registry() -> None:
     from vasomim.models.registry import list_models
 
-    assert list(MODEL_NAMES) == list_models()
+    assert model_names() == list_models()

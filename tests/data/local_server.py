@@ -58,6 +58,9 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
             same = self.headers.get("If-Range") == site.tag(content)
             if asked and site.ranges and same:
                 start = int(asked.removeprefix("bytes=").removesuffix("-"))
+                if start >= len(content):
+                    self._refuse_range(len(content))
+                    return
                 self.send_response(206)
                 shown = start + site.shift
                 self.send_header("Content-Range", f"bytes {shown}-{len(content) - 1}/{len(content)}")
@@ -75,6 +78,14 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content[start:end])
             if end < len(content) or not site.lengths:
                 self.close_connection = True
+
+        def _refuse_range(self, length: int) -> None:
+            """416, as no byte of the range exists (RFC 9110, 15.5.17)."""
+            self.send_response(416)
+            if site.lengths:
+                self.send_header("Content-Range", f"bytes */{length}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def log_message(self, *_: object) -> None:
             pass

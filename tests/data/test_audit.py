@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from audit_tools import CLEAN, SIDE, angiogram, audit, draw_text, image, kinds, write_coco, write_set
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vasomim.data.audit.coco_checks import check_annotations
@@ -521,8 +521,24 @@ FILES = JSON | st.fixed_dictionaries(
 )
 
 
+@pytest.mark.parametrize("image", [{"id": None, "file_name": "a.png"}, {"file_name": "a.png"}])
+@pytest.mark.parametrize("label", [{}, {"image_id": None}])
+def test_check_annotations__takes_a_null_for_no_id(image, label):
+    found = check_annotations({"images": [image], "annotations": [label]})
+    assert [kind for kind, *_ in found.problems] == ["unreadable_annotations", "unknown_image_id"]
+    assert not found.listed
+
+
+def test_check_annotations__of_missing_ids_none_repeats_another():
+    labels = [{"id": None, "image_id": 1, "category_id": 1, "segmentation": [[1, 1, 5, 1, 5, 5]]}] * 2
+    categories = [{"id": None, "name": "stenosis"}]
+    content = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": labels, "categories": categories}
+    assert check_annotations(content).problems == []
+
+
 @settings(max_examples=60)
 @given(FILES)
+@example({"images": [{"id": None, "file_name": "a"}], "annotations": [{}]})
 def test_check_annotations__survives_everything(content):
     found = check_annotations(content)
     assert all(kind in KINDS and count >= 1 and isinstance(text, str) for kind, _, text, count in found.problems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import tracemalloc
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from pydicom.uid import (
 )
 
 from vasomim.data.dicom import is_dicom, open_run
+from vasomim.data.dicom import run as dicom_run
 from vasomim.data.dicom.run import cached_run
 from vasomim.data.frames import read_frame
 from vasomim.errors import DataError, MisuseError
@@ -175,6 +177,25 @@ def test_cached_run__opens_once_until_the_file_changes(tmp_path: Path) -> None:
     assert cached_run(path, "run") is run
     make(path, ramp(3))
     assert len(cached_run(path, "run")) == 3
+
+
+def test_frame__another_thread_may_clear_the_grey_tables(tmp_path: Path) -> None:
+    class Cleared(dict):
+        def __setitem__(self, key: object, value: object) -> None:
+            """As if another thread cleared it right away."""
+
+    run = open_run(make(tmp_path / "a", ramp(2), bits=8))
+    expected = run.frame(1)
+    run._tables = Cleared()
+    np.testing.assert_array_equal(run.frame(1), expected)
+
+
+def test_frame__measured_grey_scales_are_kept_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dicom_run, "MEASURED_SPANS", 2)
+    monkeypatch.setattr(dicom_run, "_measured", OrderedDict())
+    for name in "abca":
+        open_run(make(tmp_path / name, ramp(2), bits=8)).frame(0)
+    assert [key[0].name for key in dicom_run._measured] == ["c", "a"]
 
 
 def test_is_dicom__by_content(tmp_path: Path) -> None:

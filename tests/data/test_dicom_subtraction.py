@@ -12,6 +12,7 @@ from pydicom.uid import RLELossless
 
 from vasomim.data.dicom import open_run
 from vasomim.data.dicom.subtraction import read_rules, rule_for
+from vasomim.data.open import open_frames
 from vasomim.errors import DataError
 
 ROWS, COLUMNS = 32, 40
@@ -49,6 +50,10 @@ def subtract(path: Path, pixels: np.ndarray, relationship: str = "LIN", mode: st
     return open_run(path, subtract=True)
 
 
+def less_mask(run: Any, index: int) -> np.ndarray:
+    return np.asarray(run._difference(index, rule_for(run._rules, index)))
+
+
 @pytest.mark.parametrize("relationship", ["LIN", "LOG"])
 def test_subtracted__the_background_is_flat_and_the_vessel_dark(tmp_path: Path, relationship: str) -> None:
     run = subtract(tmp_path / "run", cine(logarithmic=relationship == "LOG"), relationship)
@@ -78,7 +83,7 @@ def test_subtracted__the_mask_is_moved_down_and_left(tmp_path: Path) -> None:
     moved = np.roll(after, (2, -3), (0, 1))
     pixels = np.rint(np.stack([after, moved, moved])).astype(np.uint16)
     run = subtract(tmp_path / "run", pixels, MaskFrameNumbers=1, MaskSubPixelShift=[2.0, 3.0])
-    difference = run._difference(1)
+    difference = less_mask(run, 1)
     np.testing.assert_allclose(difference[2:, :-3], 0, atol=1e-6)
 
 
@@ -86,16 +91,16 @@ def test_subtracted__half_a_pixel_lies_between_two(tmp_path: Path) -> None:
     ramped = np.tile(np.arange(COLUMNS) * 10 + 100, (ROWS, 1))
     pixels = np.stack([ramped, ramped + 5, ramped + 5]).astype(np.uint16)
     run = subtract(tmp_path / "run", pixels, "LOG", MaskFrameNumbers=1, MaskSubPixelShift=[0.0, 0.5])
-    np.testing.assert_allclose(run._difference(2)[:, 1:-1], 0, atol=1e-3)
+    np.testing.assert_allclose(less_mask(run, 2)[:, 1:-1], 0, atol=1e-3)
 
 
 def test_subtracted__time_intervals_and_averaged_frames(tmp_path: Path) -> None:
     pixels = np.stack([np.full((8, 8), 100 * k + 100) for k in range(6)]).astype(np.uint16)
     tid = subtract(tmp_path / "tid", pixels, "LOG", MaskOperation="TID", MaskFrameNumbers=None, TIDOffset=2)
-    np.testing.assert_allclose([tid._difference(k) for k in (2, 3, 5)], 200)
+    np.testing.assert_allclose([less_mask(tid, k) for k in (2, 3, 5)], 200)
     assert tid.select(None) == [2, 3, 4, 5]
     averaged = subtract(tmp_path / "averaged", pixels, "LOG", MaskFrameNumbers=[1, 2], ContrastFrameAveraging=2)
-    np.testing.assert_allclose(averaged._difference(2), 350 - 150)
+    np.testing.assert_allclose(less_mask(averaged, 2), 350 - 150)
     assert averaged.select(None) == [2, 3, 4]
 
 
@@ -104,6 +109,28 @@ def test_subtracted__frames_outside_of_the_range_are_as_they_are(tmp_path: Path)
     assert run.select(None) == [3, 4]
     np.testing.assert_array_equal(run.frame(5), open_run(run.path).frame(5))
     assert run.select("5") == [5]
+
+
+@pytest.mark.parametrize("rule", [{}, {"ApplicableFrameRange": [1, 4]}])
+def test_subtracted__every_frame_asked_for_has_its_size(tmp_path: Path, rule: dict[str, Any]) -> None:
+    run = subtract(tmp_path / "run", cine(), **rule)
+    dataset = open_frames([run.path], "0:6", subtract=True)
+    assert [dataset[k].image.shape for k in range(6)] == [(ROWS, COLUMNS)] * 6
+
+
+def test_subtracted__a_frame_less_itself_is_as_grey_as_the_background(tmp_path: Path) -> None:
+    run = subtract(tmp_path / "run", cine(), MaskFrameNumbers=1)
+    background = np.delete(run.frame(3), range(18, 22), axis=1)
+    np.testing.assert_allclose(run.frame(0), np.median(background), atol=0.02)
+
+
+def test_subtracted__masks_do_not_widen_the_grey_scale(tmp_path: Path) -> None:
+    """A flash in one of two averaged masks: less their mean, either mask is far from all other frames."""
+    pixels = cine()
+    pixels[0] = 4095
+    run = subtract(tmp_path / "run", pixels)
+    assert np.ptp(run.frame(3)) > 0.9
+    assert run.frame(0).min() == run.frame(0).max() == 1
 
 
 def test_subtracted__only_on_request_and_where_the_file_recommends_it(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from local_server import serve
 
 from vasomim.data.download import fetch, figshare_files
 from vasomim.data.registry import Archive
-from vasomim.errors import DataError
+from vasomim.errors import DataError, WriteError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA256, MD5 = hashlib.sha256(CONTENT).hexdigest(), hashlib.md5(CONTENT).hexdigest()
@@ -81,6 +81,37 @@ def test_fetch__a_part_of_another_address_is_not_used(site, tmp_path):
     (tmp_path / "a.zip.part").write_bytes(b"x" * 1000)
     (tmp_path / "a.zip.part.json").write_text("{broken")
     assert get(site, tmp_path) == SHA256
+
+
+def left_over(site, folder, content):
+    """What a call that was killed left: this part, noted as of the version that is served."""
+    (folder / "a.zip.part").write_bytes(content)
+    note = {"url": f"{site.address}/a.zip", "version": site.tag(CONTENT)}
+    (folder / "a.zip.part.json").write_text(json.dumps(note))
+
+
+def test_fetch__a_part_that_was_complete_is_not_fetched_again(site, tmp_path):
+    left_over(site, tmp_path, CONTENT)
+    seen = []
+    assert fetch(archive(site, sha256=SHA256), tmp_path, lambda *step: seen.append(step)) == SHA256
+    assert [request["Range"] for request in site.requests] == ["bytes=300000-"]
+    assert seen == [(300_000, 300_000)]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+@pytest.mark.parametrize("lengths", [True, False])
+def test_fetch__a_part_longer_than_the_file_starts_anew(site, tmp_path, lengths):
+    left_over(site, tmp_path, CONTENT + b"more")
+    site.lengths = lengths
+    assert get(site, tmp_path) == SHA256
+    assert [request.get("Range") for request in site.requests] == ["bytes=300004-", None]
+
+
+def test_fetch__a_refused_range_that_was_not_asked_for_is_final(site, tmp_path):
+    site.fail_with = [416]
+    with pytest.raises(DataError, match="answers 416"):
+        get(site, tmp_path)
+    assert len(site.requests) == 1
 
 
 def test_fetch__a_range_that_starts_elsewhere_is_refused(site, tmp_path):
@@ -162,7 +193,7 @@ def test_fetch__redirects_stay_on_the_web(site, tmp_path, where):
 
 def test_fetch__a_folder_that_cannot_be_made(site, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot write"):
+    with pytest.raises(WriteError, match="cannot write"):
         get(site, tmp_path / "file")
 
 

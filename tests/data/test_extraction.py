@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ import torch
 from vasomim.data import extraction
 from vasomim.data.extraction import VesselStore, cache_key, extract_folder, mask_path
 from vasomim.data.frames import read_frame, read_mask
-from vasomim.errors import DataError, Interrupted, MisuseError
+from vasomim.errors import DataError, Interrupted, MisuseError, WriteError
 from vasomim.types import Record
 from vasomim.vessels import extract_vessels
 
@@ -188,14 +189,29 @@ def test_extract_folder__refuses_no_frames_and_repeated_ids(records, tmp_path):
 
 
 def test_extract_folder__stops_with_a_line_when_the_disk_is_full(records, tmp_path, monkeypatch):
-    def full(_path: Path, _content: bytes) -> None:
-        raise OSError(28, "No space left on device")
+    real = Path.replace
 
-    real = extraction._replace
-    monkeypatch.setattr(extraction, "_replace", lambda p, c: real(p, c) if p.suffix == ".json" else full(p, c))
-    with pytest.raises(DataError, match="No space left"):
+    def full(self: Path, target: Path) -> Path:
+        if target.suffix == ".png":
+            raise OSError(28, "No space left on device")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(WriteError, match="No space left"):
         extract_folder(records, tmp_path / "out", workers=1)
     assert not list((tmp_path / "out").rglob("*.png"))
+
+
+def test_extract_folder__takes_the_longest_names_and_gives_up_longer_ones_alone(records, tmp_path):
+    """A name that is legal for a frame may leave no room for `.png`, and must cost no other frame its mask."""
+    longest, longer = ("l" * 251, "m" * 252)
+    named = [replace(record, id=name) for record, name in zip(records, ("a", longest, longer), strict=True)]
+    summary = extract_folder(named, tmp_path / "out", workers=1)
+    assert (summary.extracted, len(summary.failures)) == (2, 1)
+    assert "shorten it" in summary.failures[0]
+    assert {path.stem for path in (tmp_path / "out" / "masks").iterdir()} == {"a", longest}
+    again = extract_folder(named, tmp_path / "out", workers=1)
+    assert (again.cached, len(again.failures)) == (2, 1)
 
 
 def test_extract_folder__keeps_what_is_done_when_interrupted(records, tmp_path):
@@ -300,8 +316,8 @@ def test_extract_folder__goes_on_where_a_kill_left_half_a_file(records, tmp_path
     out.mkdir()
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    (out / f".{extraction.MARKER}.{dead.pid}").write_text("{")  # killed within its very first file
+    (out / f".{0:016x}.{dead.pid}").write_text("{")  # killed within its very first file
     extract_folder(records, out, workers=1)
-    (out / "masks" / f".0.png.{dead.pid}").write_text("half")
+    (out / "masks" / f".{1:016x}.{dead.pid}").write_text("half")
     extract_folder(records, out, workers=1)
     assert sorted(path.name for path in out.rglob("*")) == sorted(path.name for path in (tmp_path / "whole").rglob("*"))

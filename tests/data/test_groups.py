@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vasomim.data.groups import chains, grouped, linked
+from vasomim.data.groups import chains, grouped, linked, repeated
 
 
 def test_linked__joins_transitively_and_keeps_order() -> None:
@@ -25,3 +25,15 @@ def test_linked__equals_a_search_through_the_links(links: list[tuple[int, int]])
 def test_grouped_and_chains() -> None:
     assert grouped(["b", "a", "b", None, None]) == [[0, 2], [1], [3, 4]]
     assert list(chains([[0, 2, 5], [1]])) == [(0, 2), (0, 5)]
+
+
+@given(st.lists(st.integers(0, 5)))
+def test_repeated__are_those_counted_more_than_once(keys: list[int]) -> None:
+    found = repeated(keys)
+    assert set(found) == {key for key in keys if keys.count(key) > 1}
+    assert found == sorted(found, key=keys.index)
+
+
+def test_repeated__of_a_large_set_takes_no_time() -> None:
+    names = [f"frame {number}" for number in range(100_000)]
+    assert repeated(names * 2) == names

@@ -1,4 +1,4 @@
-"""Jobs over processes: order, laziness, and the number of threads of OpenCV."""
+"""Jobs over processes: order, laziness, deaths, the number of workers and of threads of OpenCV."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from pathlib import Path
 
 import cv2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vasomim.data.pool import map_in_processes
+from vasomim.data import pool
+from vasomim.data.pool import map_in_processes, num_cores, num_workers
+from vasomim.errors import DataError
 
 
 def square(value: int) -> tuple[int, int]:
@@ -50,6 +54,33 @@ def shifted(offset: list[int], value: int) -> int:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_map_in_processes__sends_what_is_shared(workers: int) -> None:
     assert list(map_in_processes(shifted, range(5), workers, shared=([100],))) == list(range(100, 105))
+
+
+def die(_: int) -> None:
+    """Runs in a worker that does not survive it."""
+    os._exit(3)
+
+
+def test_map_in_processes__names_a_dead_worker() -> None:
+    with pytest.raises(DataError, match="fewer workers"):
+        list(map_in_processes(die, range(2), 2))
+
+
+@given(st.integers(0, 9), st.integers(0, 500), st.integers(1, 64))
+def test_num_workers__are_as_asked_or_one_a_core_and_never_idle(asked: int, num_jobs: int, worth: int) -> None:
+    found = num_workers(asked, num_jobs, worth)
+    assert 1 <= found <= max(1, num_jobs)
+    if asked:
+        assert found == max(1, min(asked, num_jobs))
+    else:
+        assert found == 1 or (found <= num_cores() and worth * found <= num_jobs)
+
+
+def test_num_workers__of_none_asked_take_every_core_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool.os, "sched_getaffinity", lambda _: {0, 2, 5}, raising=False)
+    monkeypatch.setattr(pool.os, "cpu_count", lambda: 64)
+    assert num_workers(0, 100) == num_cores() == 3
+    assert num_workers(0, 100, worth=50) == 2
 
 
 def linger(folder: str, job: int) -> None:

@@ -10,16 +10,26 @@ from data_tools import MemoryDataset, grey, memory, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vasomim.data import splits
 from vasomim.data.open import open_frames
-from vasomim.data.samples import subset
+from vasomim.data.samples import FrameDataset, subset
 from vasomim.data.splits import content_groups, label_subset, sample_frames, split_holdout
 from vasomim.errors import DataError, MisuseError
 from vasomim.synth.angiogram import generate
 from vasomim.synth.cine import iterate_cine
+from vasomim.types import Record, Sample
 
 
 def chosen_ids(dataset, indices: list[int]) -> set[str]:
     return {dataset.records[index].id for index in indices}
+
+
+def listed(ids: list[str], patients: list[str | None] | None = None) -> FrameDataset:
+    """Frames that are known to differ, so that none is read."""
+    known = patients or [None] * len(ids)
+    records = [Record(name, Path("/nowhere"), patient, digest=name) for name, patient in zip(ids, known, strict=True)]
+    frames = MemoryDataset([Sample(record, np.zeros((1, 1), np.float32)) for record in records])
+    return subset(frames, range(len(ids)))
 
 
 def test_content_groups__identical_pixels_and_patients_join(tmp_path: Path) -> None:
@@ -107,6 +117,41 @@ def test_split_holdout__a_large_patient_does_not_fill_the_holdout() -> None:
     dataset = memory(40, ["big" if k < 30 else None for k in range(40)])
     for seed in range(10):
         assert len(split_holdout(dataset, 0.1, seed)[1]) == 4
+
+
+def test_split_holdout__a_patient_is_as_likely_to_be_held_out_as_a_single_frame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten patients of 20 frames beside 500 single frames: 2 of 7 frames, in the holdout as in the whole."""
+    dataset = listed([*map(str, range(700))], [f"p{k % 10}" if k < 200 else None for k in range(700)])
+    groups = content_groups(dataset)
+    monkeypatch.setattr(splits, "content_groups", lambda _: groups)  # looked for once, not for each of the seeds
+    held = [index for seed in range(200) for index in split_holdout(dataset, 0.1, seed)[1]]
+    assert np.mean(np.array(held) < 200) == pytest.approx(200 / 700, abs=0.04)
+
+
+ARCADE_COPIES = [("20", "214"), ("38", "208"), ("168", "793"), ("337", "972")]
+ARCADE_COPIES += [("478", "887"), ("501", "612"), ("585", "782")]
+"""The copies among the frames of its `syntax/train`, which are numbered from 1 to 1,000."""
+ARCADE_HELD_OUT = """
+    1 17 74 119 121 124 163 195 199 221 260 269 271 290 322 327 337 411 435 449 465 471 481 493 539 541
+    554 572 595 642 648 688 706 731 739 754 767 775 807 823 827 867 891 898 903 929 951 952 972 990
+"""
+"""What the shipped weights never learned from: their thresholds were chosen on these frames."""
+
+
+def test_split_holdout__of_the_shipped_weights() -> None:
+    copied = {name: f"copies {number}" for number, pair in enumerate(ARCADE_COPIES) for name in pair}
+    names = [str(number) for number in range(1, 1001)]
+    dataset = listed(names, [copied.get(name) for name in names])
+    assert chosen_ids(dataset, split_holdout(dataset, 0.05)[1]) == set(ARCADE_HELD_OUT.split())
+
+
+def test_split_holdout__of_single_frames_is_drawn_by_id() -> None:
+    dataset = listed([f"frame_{k:02d}" for k in range(40)])
+    expected = {0: [3, 15, 19, 20, 26, 30, 38, 39], 7: [3, 5, 11, 14, 19, 23, 31, 34]}
+    for seed, numbers in expected.items():
+        assert split_holdout(dataset, 0.2, seed)[1] == numbers
 
 
 def test_split_holdout__zero_reads_no_pixel() -> None:

@@ -285,3 +285,33 @@ def test_evaluate__two_annotators_of_one_frame() -> None:
     assert all(np.array_equal(first.image, second.image) for first, second in frames)
     card = evaluate((first.record.id, first.mask, second.mask) for first, second in frames)  # type: ignore[misc]
     assert card.values("dice") == pytest.approx([0.90, 0.93, 0.94], abs=0.005)
+
+
+def test_card__resamples_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def counted(values: np.ndarray, n: int, seed: int, **more: object) -> tuple[float, float]:
+        calls.append(n)
+        return bootstrap_ci(values, n, seed, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("vasomim.engine.evaluation.bootstrap_ci", counted)
+    fresh = evaluate(cases(3), resamples=50)
+    assert fresh.to_json() == fresh.to_json()
+    assert fresh.interval("dice") == tuple(fresh.to_dict()["metrics"]["dice"]["ci95"])
+    assert len(calls) == len(metrics.METRICS)
+
+
+def test_write__a_page_that_fails_costs_no_numbers(card: EvaluationCard, tmp_path: Path) -> None:
+    def gone(name: str) -> Picture:
+        raise DataError(f"{name} is gone")
+
+    with pytest.raises(DataError, match="is gone"):
+        card.write(str(tmp_path), gone)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluation.json", "per_image.csv"]
+    assert json.loads((tmp_path / "evaluation.json").read_text()) == json.loads(card.to_json())
+
+
+def test_evaluate__refuses_a_probability_stored_as_grey() -> None:
+    probability, target = maps(0)
+    with pytest.raises(DataError, match=r"frame a cannot be measured: pred is uint8 with more values"):
+        evaluate([Case("a", (probability * 255).astype(np.uint8), target)])

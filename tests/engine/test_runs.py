@@ -45,6 +45,20 @@ def test_open__writes_settings_and_facts(tmp_path):
     assert session["command"] == sys.argv
 
 
+def test_open__clears_the_checkpoint_that_a_killed_process_was_writing(tmp_path):
+    """It may have gigabytes, and nothing else ever looks at it."""
+    script = (
+        "import os, sys, pathlib, torch\nfrom vasomim.engine.checkpoints import save_tensors\n"
+        "torch.save = lambda *_: os._exit(9)\nsave_tensors(pathlib.Path(sys.argv[1]), {'step': 8})\n"
+    )
+    newest = trained(tmp_path) / "checkpoints" / "step_00000008.pt"
+    assert subprocess.run([sys.executable, "-c", script, str(newest)], check=False).returncode == 9
+    assert len(list(newest.parent.iterdir())) == 2
+    with open_run(tmp_path):
+        pass
+    assert [file.name for file in newest.parent.iterdir()] == ["step_00000004.pt"]
+
+
 def test_open__goes_on_with_the_same_run(tmp_path):
     trained(tmp_path)
     with pytest.raises(ZeroDivisionError), open_run(tmp_path):
@@ -166,6 +180,24 @@ def test_note__refuses_other_data_once_something_is_trained(tmp_path):
         run.note(data={"frames": 4}, other=1)
         with pytest.raises(MisuseError, match=r'recorded \{"frames": 4\}, now \{"frames": 5\}'):
             run.note(data={"frames": 5})
+
+
+def test_note__refuses_other_frames_held_out(tmp_path):
+    trained(tmp_path)
+    with open_run(tmp_path) as run:
+        run.note(held_out={"sha256": "a"})
+        run.note(held_out={"sha256": "a"})
+        with pytest.raises(MisuseError, match="the frames held out are not those that the run in"):
+            run.note(held_out={"sha256": "b"})
+
+
+def test_note__says_where_nobody_knows_what_was_held_out(tmp_path, caplog):
+    with open_run(tmp_path) as run:
+        run.note(data={"frames": 3}, held_out={"frames": 1})
+    assert not caplog.messages
+    with open_run(trained(tmp_path / "old")) as run:
+        run.note(data={"frames": 3}, held_out={"frames": 1})
+    assert "does not say which frames it held out" in caplog.text
 
 
 def test_metrics__are_json_and_truncated(tmp_path):

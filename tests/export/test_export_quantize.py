@@ -17,7 +17,13 @@ onnx = pytest.importorskip("onnx", reason="needs vasomim[export]")
 pytest.importorskip("onnxscript", reason="needs vasomim[export]")
 pytest.importorskip("onnxruntime", reason="needs vasomim[export]")
 pytest.importorskip("openvino", reason="needs vasomim[export]")
-from vasomim.export.quantize import activation_scale, observe, quantization_points, weight_steps  # noqa: E402
+from vasomim.export.quantize import (  # noqa: E402
+    LARGEST_WEIGHT,
+    activation_scale,
+    observe,
+    quantization_points,
+    weight_steps,
+)
 
 Exported = dict[tuple[str, bool], Path]
 Frames = Callable[..., np.ndarray]
@@ -45,7 +51,8 @@ def test_weight_steps__each_channel_has_its_own_step(axis: int) -> None:
     assert scale.shape == (values.shape[axis],)
     shape = (-1, 1) if axis == 0 else (1, -1)
     assert (np.abs(whole * scale.reshape(shape) - values) <= scale.reshape(shape) * 0.5001).all()
-    assert np.abs(whole).max(axis=1 - axis).tolist() == [127] * values.shape[axis]
+    assert np.abs(whole).max(axis=1 - axis).tolist() == [LARGEST_WEIGHT] * values.shape[axis]
+    assert 2 * 255 * LARGEST_WEIGHT < 2**15, "two products fit the 16 bits that AVX2 adds them in"
 
 
 def test_observe__takes_the_extremes_of_all_frames(graph: onnx.ModelProto, make_frames: Frames) -> None:

@@ -17,12 +17,14 @@ from run_tools import SECRETS, band, make_run
 from vasomim.data.frames import read_mask, read_pixels
 from vasomim.data.open import open_frames
 from vasomim.errors import DataError, Interrupted, VasomimError
+from vasomim.inference import run_outputs
 from vasomim.inference import runs as module
 from vasomim.inference.files import PredictionSummary, open_folder, predict_into
 from vasomim.inference.predictor import Predictor
 from vasomim.inference.run_outputs import RunParts
 from vasomim.inference.runs import RunOptions, group_runs, predict_runs
 from vasomim.inference.writers import Parts
+from vasomim.types import BoolImage, FloatImage
 
 MASKS = band(5, 48, 40)
 
@@ -256,6 +258,23 @@ def test_predict_runs__a_run_of_noise_is_doubted_once(tmp_path: Path) -> None:
     predict(tmp_path / "in", tmp_path / "out", warn=lines.append)
     assert len(lines) == 1
     assert "every frame is doubtful" in lines[0]
+
+
+def test_predict_runs__pictures_of_a_gif_are_made_where_one_is_wanted(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides: list[int] = []
+    fit = run_outputs.fit_frame
+
+    def counted(image: FloatImage, mask: BoolImage, side: int) -> tuple[FloatImage, BoolImage]:
+        sides.append(side)
+        return fit(image, mask, side)
+
+    monkeypatch.setattr(run_outputs, "fit_frame", counted)
+    predict(source, tmp_path / "none", parts=RunParts(movie="none"))
+    assert not sides
+    predict(source, tmp_path / "gif", parts=RunParts(movie="gif"))
+    assert len(sides) == 5 + 3, "a single frame makes no film"
 
 
 def test_predict_runs__without_uids_all_but_the_dicom_objects_is_written(tmp_path: Path) -> None:

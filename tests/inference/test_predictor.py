@@ -273,3 +273,72 @@ def test_predict__bf16_is_close() -> None:
     exact = predictor().predict(frame()).probability
     rough = Predictor(Darkness(), config(), device="cpu", precision="bf16").predict(frame()).probability
     assert np.abs(exact - rough).max() < 0.05
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64, torch.bfloat16])
+def test_predict__takes_tensors_on_the_cpu(dtype: torch.dtype) -> None:
+    pixels = torch.from_numpy(frame())
+    given = (pixels.float() / 255).to(dtype).requires_grad_() if dtype.is_floating_point else pixels
+    found = predictor().predict(given)
+    as_array = given.detach().float().numpy() if dtype.is_floating_point else frame()
+    np.testing.assert_array_equal(found.probability, predictor().predict(as_array).probability)
+    assert "path" not in found.meta
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["frame.png"], "got a list for a frame; need a file, or an array or tensor"),
+        (None, "got a NoneType for a frame"),
+        (torch.zeros(8, 8, device="meta"), "got a frame on meta, need it on the CPU"),
+    ],
+)
+def test_predict__refuses_what_is_neither_file_nor_pixels(given: object, message: str) -> None:
+    with pytest.raises(MisuseError, match=message):
+        predictor().predict(given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", ["frame.png", Path("frame.png"), None])
+def test_predict_batch__refuses_one_frame(given: object) -> None:
+    with pytest.raises(MisuseError, match=r"takes several frames, got .*; give a list, or one frame to predict"):
+        predictor().predict_batch(given)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="need one grey frame"):
+        predictor().predict_batch(frame())  # type: ignore[arg-type]
+
+
+def test_predict_batch__takes_a_stack() -> None:
+    stack = np.stack([frame(seed=0), frame(seed=1)])
+    found = predictor().predict_batch(stack)  # type: ignore[arg-type]
+    assert [each.probability.shape for each in found] == [(48, 60)] * 2
+
+
+class Flat(torch.nn.Module):
+    """Answers without a dimension of channels."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images[:, 0]
+
+
+def test_predictor__says_what_a_network_must_answer() -> None:
+    with pytest.raises(MisuseError, match=r"the network gave \(\d+, 32, 32\) for frames of .*; need logits \(B, K"):
+        Predictor(Flat(), config(), device="cpu").predict(frame())
+
+
+def test_predictor__refuses_settings_where_nobody_reads_them() -> None:
+    with pytest.raises(MisuseError, match=r"mode, size at its top, where nobody looks; give inference=\{'mode'"):
+        Predictor(Darkness(), {"mode": "tile", "size": 64}, device="cpu")
+
+
+@pytest.mark.parametrize("given", [torch.full((1, 1, 8, 8), 200.0), np.full((1, 1, 8, 8), -0.5, np.float32)])
+def test_probability_at__refuses_grey_values_out_of_range(given: torch.Tensor | np.ndarray) -> None:
+    with pytest.raises(MisuseError, match=r"images hold .*; need values in \[0, 1\]"):
+        predictor().probability_at(given)  # type: ignore[arg-type]
+    with pytest.raises(MisuseError, match="images hold nan"):
+        predictor().probability_at(given * np.nan)  # type: ignore[arg-type]
+
+
+def test_from_pretrained__names_what_segments_and_how_to_start_from_the_rest() -> None:
+    with pytest.raises(MisuseError, match="give default, full-tree, fast, a run folder"):
+        Predictor.from_pretrained("fasst")
+    with pytest.raises(CheckpointError, match=r"^encoder holds weights of kind 'encoder', .* DATA --init encoder$"):
+        Predictor.from_pretrained("encoder", device="cpu")

@@ -87,3 +87,21 @@ def test_inspect_weights__damaged_files_raise(tmp_path):
     (tmp_path / "a.pth").write_text("<html>")
     with pytest.raises(CheckpointError, match="web page"):
         inspect_weights(tmp_path / "a.pth")
+
+
+def test_inspect_weights__states_one_number_of_decoder_heads(tmp_path):
+    mae = create_model("mae_vit_test", img_size=32)
+    torch.save(mae.state_dict(), tmp_path / "model.pth")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit_mae", "decoder_num_attention_heads": 2}))
+    facts = inspect_weights(tmp_path / "model.pth")
+    assert facts["architecture"]["decoder"]["decoder_num_heads"] == 2
+    assert by_model(facts)["mae_vit_test"]["arguments"]["decoder_num_heads"] == 2
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"decoder_embed_dim": 48, "decoder_num_heads": 3}])
+def test_inspect_weights__states_the_decoder_heads_of_our_own_exports(tmp_path, kwargs):
+    mae = create_model("mae_vit_test", img_size=32, **kwargs)
+    config = {"kind": "mae", "model": "mae_vit_test", "kwargs": {"img_size": 32, **kwargs}}
+    save_pretrained(tmp_path, mae, config, "")
+    facts = inspect_weights(tmp_path)
+    assert facts["architecture"]["decoder"]["decoder_num_heads"] == kwargs.get("decoder_num_heads", 2)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from vasomim.models.norm import InputNorm
+from vasomim.models.registry import create_model
 from vasomim.models.vit import Attention, DropPath, VisionTransformer
 from vasomim.ops.positions import resize_positions
 
@@ -219,6 +220,18 @@ def test_class_attention__are_the_weights_the_last_block_mixes_by():
     assert_close(model.class_attention(images), weights.mean(1)[:, 1:])
 
 
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("registers", [0, 4])
+def test_class_attention__is_of_what_the_last_block_sees_in_a_forward_pass(registers, depth):
+    model, images = _vit(reg_tokens=registers, depth=depth), torch.rand(3, 1, 32, 32)
+    seen = []
+    model.blocks[-1].attn.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
+    model.forward_features(images)
+    rows = model.blocks[-1].attn.first_row(seen[0])
+    assert rows.shape == (3, 4, 1 + registers + 16)
+    assert_close(model.class_attention(images), rows.mean(1)[:, 1 + registers :])
+
+
 def test_reg_tokens__the_blocks_see_them_and_no_output_holds_them():
     torch.manual_seed(0)
     sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
@@ -232,3 +245,12 @@ def test_reg_tokens__the_blocks_see_them_and_no_output_holds_them():
     plain = VisionTransformer(**sizes)
     assert plain.reg_token is None
     assert "reg_token" not in plain.state_dict()
+
+
+@pytest.mark.parametrize("name", ["vit_test", "mae_vit_test", "vit_test_unet", "unext_test", "unet_test"])
+def test_models__refuse_grey_values_that_nobody_divided(name):
+    model = create_model(name, img_size=32).eval()
+    images = torch.randint(0, 256, (1, 1, 32, 32), dtype=torch.uint8)
+    mask = (torch.zeros(1, 16, dtype=torch.bool),) if name.startswith("mae_") else ()
+    with pytest.raises(ValueError, match=r"images are torch\.uint8; need floats in \[0, 1\]"):
+        model(images, *mask)

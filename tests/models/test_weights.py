@@ -1,6 +1,7 @@
 """Our weights: what is saved comes back, whole or not at all; encoders from any file."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from vasomim.models.weights import (
     read_config,
     save_pretrained,
 )
+
+MEASURES = {"mean": 0.4, "std": 0.2}
 
 
 def _segmentation(**kwargs):
@@ -108,7 +111,7 @@ def test_save_pretrained__a_failed_swap_puts_the_old_export_back(export, monkeyp
     rename = type(export).rename
 
     def fail_once(self, target):
-        if ".new-" in self.name:
+        if re.fullmatch(r"\.[0-9a-f]{16}\.\d+", self.name):
             raise OSError("busy")
         return rename(self, target)
 
@@ -241,3 +244,58 @@ def test_load_encoder__heads_of_a_hugging_face_config(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit", "num_attention_heads": 4}))
     encoder = load_encoder(_saved(tmp_path / "model.safetensors"), img_size=32)
     assert encoder.blocks[0].attn.num_heads == 4
+
+
+def test_save_pretrained__an_image_size_left_out_is_that_of_the_model(tmp_path):
+    torch.manual_seed(0)
+    for name, kind in (("vit_test", "encoder"), ("mae_vit_test", "mae"), ("vit_test_unet", "segmentation")):
+        source = create_model(name, img_size=64, in_chans=3)
+        save_pretrained(tmp_path / name, source, {"kind": kind, "model": name}, "")
+        model, config = load_pretrained(tmp_path / name)
+        assert config["kwargs"] == {"img_size": 64, "in_chans": 3}
+        assert _same(model, source)
+        assert load_encoder(tmp_path / name).grid_size == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("made", "config", "message"),
+    [
+        ({}, _config("encoder", "vit_tiny_patch16"), r"blocks\.2\.norm1\.weight is missing; .* and 149 more"),
+        ({}, _config("encoder", "vit_test", img_size=64), r"pos_embed has shape \(1, 17, 32\), not \(1, 65, 32\)"),
+        ({}, _config("segmentation", "vit_test_unet"), "is missing"),
+        ({"embed_dim": 48}, _config("encoder", "vit_test"), "48"),
+        ({"num_heads": 4}, _config("encoder", "vit_test"), r"blocks\.0\.attn has 4 heads, not 2"),
+    ],
+)
+def test_save_pretrained__refuses_a_config_of_another_model_before_writing(tmp_path, made, config, message):
+    model = create_model("vit_test", img_size=32, **made)
+    with pytest.raises(CheckpointError, match=message):
+        save_pretrained(tmp_path / "out", model, config, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_pretrained__refuses_a_name_that_no_model_has(tmp_path):
+    with pytest.raises(MisuseError, match="did you mean vit_test"):
+        save_pretrained(tmp_path / "out", create_model("vit_test"), {"kind": "encoder", "model": "vit_tset"}, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_pretrained__draws_no_random_number(tmp_path):
+    model = create_model("vit_test", img_size=32)
+    before = torch.get_rng_state()
+    save_pretrained(tmp_path / "out", model, _config("encoder", "vit_test"), "")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_load_weights__takes_over_the_statistics_of_the_weights(tmp_path):
+    save_pretrained(
+        tmp_path / "encoder", create_model("vit_test", img_size=32), _config("encoder", "vit_test") | MEASURES, ""
+    )
+    save_pretrained(tmp_path / "unet", create_model("vit_test_unet", img_size=32, **MEASURES), _config(), "")
+    torch.save(create_model("vit_test", img_size=32).state_dict(), tmp_path / "foreign.pth")
+    for file, (mean, std) in {"encoder": (0.4, 0.2), "unet": (0.4, 0.2), "foreign.pth": (0.5, 0.25)}.items():
+        for name in ("vit_test_unet", "mae_vit_test"):
+            model = create_model(name, img_size=32)
+            load_weights(model, tmp_path / file)
+            assert (float(model.input_norm.mean), float(model.input_norm.std)) == pytest.approx((mean, std)), file
+    load_weights(create_model("vit_test", img_size=32), tmp_path / "encoder")  # has none of its own

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -219,3 +220,9 @@ def test_hide_lowest__hides_as_many_where_keys_are_not_numbers():
     keys[1, :4] = torch.arange(4.0)
     assert hide_lowest(keys, 5).sum(1).tolist() == [5, 5]
     assert hide_lowest(keys, 5)[1, :4].all()
+
+
+@pytest.mark.parametrize("guidance", [torch.rand(16, 16), torch.rand(1, 1, 16, 16), np.zeros((1, 16, 16)), None])
+def test_guided_mask__refuses_what_is_no_batch_of_maps(guidance):
+    with pytest.raises(ValueError, match=r"guidance must be a tensor \(B, H, W\), got \w+ of shape"):
+        guided_mask(guidance, 8, 0.5, 0.5)

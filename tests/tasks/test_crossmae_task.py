@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
-from method_tools import MIDWAY, PATCH, PATCHES, make_batch, make_encoder, paint
+from method_tools import MIDWAY, PATCH, PATCHES, SIZE, make_batch, make_encoder, paint
+from torch import Tensor
 
 from vasomim.losses import patch_errors
 from vasomim.models.crossmae import CrossMAE
+from vasomim.models.mae import MaskedAutoencoder
+from vasomim.models.registry import create_model
+from vasomim.models.vit import VisionTransformer
 from vasomim.tasks.crossmae import CrossMAETask
 from vasomim.tasks.reconstruction import patch_targets, uniform_mask
 
@@ -51,13 +56,27 @@ def test_crossmae__decoder_blocks_look_at_mixtures_of_all_depths() -> None:
     assert model.mixture.shape == (2, model.encoder.depth)
 
 
+@pytest.mark.parametrize("registers", [0, 3])
+def test_crossmae__encoder_blocks_see_what_they_see_in_a_masked_autoencoder(registers: int) -> None:
+    encoder, batch = create_model("vit_test", img_size=SIZE, fixed_positions=True, reg_tokens=registers), make_batch()
+    assert isinstance(encoder, VisionTransformer)
+    mask = uniform_mask(batch, MIDWAY, PATCH, 0.5)
+    outputs: list[Tensor] = []
+    for block in encoder.blocks:
+        block.register_forward_hook(lambda _module, _inputs, output: outputs.append(encoder.drop_registers(output)))
+    with torch.no_grad():
+        latent = MaskedAutoencoder(encoder, 32, 1, 2).encode(batch["image"], mask)
+        expected = torch.stack([*outputs[:-1], latent])
+        torch.testing.assert_close(CrossMAE(encoder, 32, 1, 2).encode(batch["image"], mask), expected)
+
+
 def test_crossmae_task__loss_is_that_of_the_asked_patches() -> None:
     task, batch = CrossMAETask(make_model(), mask_ratio=0.75, predict_ratio=0.25), make_batch()
     mask = uniform_mask(batch, MIDWAY, PATCH, 0.75)
     asked = task.draw_asked(batch, MIDWAY, mask)
     assert asked.sum(1).tolist() == [PATCHES // 4] * len(mask)
     assert not (asked & ~mask).any()
-    targets = patch_targets(batch["image"], task.model.input_norm, PATCH, norm_pix_loss=True)
+    targets = patch_targets(batch["image"], task.model, norm_pix_loss=True)
     decoded = task.reconstruct(batch["image"], mask)
     torch.testing.assert_close(task(batch, MIDWAY).loss, patch_errors(decoded.predictions, targets)[asked].mean())
 

@@ -9,6 +9,7 @@ import torch
 from method_tools import FIRST, FRAMES, MIDWAY, SIZE, make_batch, make_encoder, step
 from torch.nn.functional import normalize
 
+from vasomim.engine.step import split
 from vasomim.losses import distillation_loss
 from vasomim.models.projection import ProjectedEncoder, PrototypeHead
 from vasomim.tasks.dino import DINOTask
@@ -54,8 +55,21 @@ def test_center__is_the_running_mean_of_the_teacher_and_moves_in_training_alone(
     task.train()
     task(batch, MIDWAY)
     torch.testing.assert_close(task.center.mean, 0.2 * answers.mean(0))
-    task(batch, MIDWAY)
+    after = replace(MIDWAY, step=MIDWAY.step + 1)
+    task(batch, after)
     torch.testing.assert_close(task.center.mean, (0.2 + 0.8 * 0.2) * answers.mean(0))
+
+
+@pytest.mark.parametrize("parts", [2, 3, 4])
+def test_dino_task__parts_of_a_batch_compare_with_one_centre_and_move_it_once(parts: int) -> None:
+    whole, cut, batch = make_task(), make_task(), make_batch((SIZE, 32))
+    cut.load_state_dict(whole.state_dict())
+    for number in range(3):
+        progress = replace(MIDWAY, step=number)
+        expected = whole(batch, progress).loss
+        losses = [cut(part, progress).loss * len(part["image"]) / FRAMES for part in split(batch, parts)]
+        torch.testing.assert_close(torch.stack(losses).sum(), expected)
+        torch.testing.assert_close(cut.center.mean, whole.center.mean)
 
 
 def test_teacher_temperature__rises_linearly_then_stays() -> None:
@@ -97,8 +111,8 @@ def test_center__leaves_nothing_of_an_answer_that_is_always_the_same() -> None:
     task = make_task()
     always = torch.full((8, K), -0.5)
     always[:, 3] = 0.9
-    for _ in range(100):
-        task.center.update(always)
+    for number in range(100):
+        task.center.update(always, replace(FIRST, step=number))
     wanted = ((always - task.center.mean) / 0.04).softmax(1)
     torch.testing.assert_close(wanted, torch.full((8, K), 1 / K), rtol=1e-2, atol=0)
 

@@ -164,6 +164,22 @@ def test_pretraining_task__consistency_trains_the_autoencoder(batch: dict[str, T
     assert not torch.equal(grads[0], grads[1])
 
 
+def test_inspect__shows_guidance_and_masks_of_training_in_mixed_precision(batch: dict[str, Tensor]) -> None:
+    task = make_task("co")
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        seen = task.segmentor(batch["image"]).float()  # type: ignore[misc]
+        shown = task.inspect(batch, MIDWAY)
+    assert torch.equal(shown.maps["guidance"], task.guidance_map(batch, seen))
+    assert torch.equal(shown.hidden, task.draw_mask(batch, seen, MIDWAY))  # type: ignore[arg-type]
+
+
+def test_inspect__leaves_a_segmentor_without_effect_alone(batch: dict[str, Tensor]) -> None:
+    plan = MaskingPlan(guidance="anatomy")
+    mae = make_task("anatomy", 0.0).mae
+    task = PretrainingTask(mae, plan, nn.Linear(1, 1), consistency_weight=0.0)  # which takes no frames
+    assert torch.equal(task.inspect(batch, MIDWAY).maps["guidance"], batch["vessels"])
+
+
 def test_pretraining_task__says_that_a_segmentor_is_missing() -> None:
     mae = create_model("mae_vit_test", img_size=SIZE)
     assert isinstance(mae, MaskedAutoencoder)
@@ -174,3 +190,23 @@ def test_pretraining_task__says_that_a_segmentor_is_missing() -> None:
 def test_schedule__reaches_its_end_in_the_last_epoch() -> None:
     assert guided_fraction(3, 4, 0.0, 0.5) == 0.5
     assert isinstance(make_task().mae, nn.Module)
+
+
+@pytest.mark.parametrize("guidance", ["none", "anatomy"])
+def test_pretraining_task__takes_another_masker_and_another_loss(batch: dict[str, Tensor], guidance: str) -> None:
+    given: list[Tensor] = []
+
+    def first_patches(guidance: Tensor, *, mask_ratio: float, **others: object) -> Tensor:
+        given.append(guidance)
+        assert set(others) == {"patch_size", "guided_fraction", "noise"}
+        return (torch.arange(PATCHES) < num_hidden(PATCHES, mask_ratio)).expand(len(guidance), -1)
+
+    task = make_task(guidance, 0.0, masker=first_patches, loss=lambda pred, target, mask: (pred - target)[mask].sum())
+    out = task(batch, MIDWAY)
+    mask = task.inspect(batch, MIDWAY).hidden
+    assert mask is not None
+    assert mask[:, : PATCHES // 2].all()
+    assert not mask[:, PATCHES // 2 :].any()
+    assert torch.equal(given[0], batch["vessels"] * (guidance == "anatomy"))
+    seen = task.reconstruct(batch["image"], mask)
+    assert torch.equal(out.loss, (seen.predictions - seen.targets)[mask].sum())

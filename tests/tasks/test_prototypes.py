@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from method_tools import FRAMES, MIDWAY, PATCH, PATCHES, SIZE, make_batch, make_mae
+from torch import nn
 
 from vasomim.losses import prototype_loss
 from vasomim.tasks.pretraining import MaskingPlan, PretrainingTask
@@ -30,7 +31,7 @@ def test_cross_image_term__pools_tokens_by_the_vessel_in_their_patch() -> None:
     background = (tokens[:, :32].sum(1) * 0.5 + tokens[:, 32:].sum(1)) / 48
     background[3] = tokens[3].mean(0)
     expected = prototype_loss(vessel, background, torch.tensor([True, True, True, False]), temperature=0.3)
-    torch.testing.assert_close(cross_image_term(tokens, guidance, PATCH, 0.3), expected)
+    torch.testing.assert_close(cross_image_term(tokens, guidance, guidance > 0, PATCH, 0.3), expected)
 
 
 def test_pretraining_task__adds_the_term_by_its_weight_and_is_the_same_to_the_bit_without() -> None:
@@ -53,6 +54,19 @@ def test_pretraining_task__the_term_trains_the_encoder_whatever_is_hidden() -> N
     task.zero_grad()
     task(make_batch(), MIDWAY).loss.backward()
     assert not torch.equal(task.mae.encoder.blocks[0].mlp.fc1.weight.grad, with_term)
+
+
+def test_pretraining_task__frames_without_vessels_have_no_say_under_co_guidance() -> None:
+    doubtful = nn.Conv2d(1, 1, 1)  # logits of -8 everywhere: a sigmoid that is small and not 0
+    nn.init.zeros_(doubtful.weight)
+    nn.init.constant_(doubtful.bias, -8.0)
+    plan = MaskingPlan(guidance="co")
+    task = PretrainingTask(make_mae(), plan, doubtful, consistency_weight=0.0, prototype_weight=1.0)
+    batch = make_batch()
+    batch["vessels"][2:] = 0
+    among_empty = task(batch, MIDWAY).logs["prototypes"]
+    alone = task({name: value[:2] for name, value in batch.items()}, MIDWAY).logs["prototypes"]
+    torch.testing.assert_close(among_empty, alone)
 
 
 def test_pretraining_task__refuses_prototypes_without_guidance() -> None:

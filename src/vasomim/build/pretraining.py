@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from torch import nn
@@ -14,21 +15,24 @@ from vasomim.build.running import build_crop
 from vasomim.config import PretrainConfig
 from vasomim.data.augment import JointCrop
 from vasomim.errors import MisuseError
+from vasomim.losses import reconstruction_loss
 from vasomim.models.crossmae import CrossMAE
 from vasomim.models.grey_as_color import GreyAsColor
 from vasomim.models.hpm import HardPatchMiner
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.projection import ProjectedEncoder, PrototypeHead, norm_mlp
-from vasomim.models.registry import DECODERS, create_model
+from vasomim.models.registry import create_model
 from vasomim.models.simmim import SimMIM
+from vasomim.models.sizes import DECODERS, bare_name
 from vasomim.models.vit import VisionTransformer
+from vasomim.ops.masking import guided_mask
 from vasomim.tasks.amt import AMTTask
 from vasomim.tasks.crossmae import CrossMAETask
 from vasomim.tasks.deblurring import DeblurringTask
 from vasomim.tasks.dino import DINOTask
 from vasomim.tasks.hpm import HPMTask
 from vasomim.tasks.moco import MoCoTask
-from vasomim.tasks.pretraining import MaskingPlan, PretrainingTask
+from vasomim.tasks.pretraining import Loss, Masker, MaskingPlan, PretrainingTask
 from vasomim.tasks.simmim import SimMIMTask
 
 HEAD_DIM = 32
@@ -61,13 +65,18 @@ def mae_arguments(config: PretrainConfig) -> dict[str, Any]:
 
 def build_encoder(config: PretrainConfig) -> VisionTransformer:
     """The encoder of `config.model` alone, with the fixed positions that it has in an autoencoder."""
-    encoder = create_model(config.model.removeprefix("mae_"), img_size=config.img_size, fixed_positions=True)
+    encoder = create_model(bare_name(config.model), img_size=config.img_size, fixed_positions=True)
     assert isinstance(encoder, VisionTransformer)
     return encoder
 
 
-def build_vasomim(config: PretrainConfig, mae: nn.Module) -> PretrainingTask:
-    """Guided masking and consistency, with the frozen segmentor where it has an effect."""
+def build_vasomim(
+    config: PretrainConfig, mae: nn.Module, *, masker: Masker = guided_mask, loss: Loss = reconstruction_loss
+) -> PretrainingTask:
+    """Guided masking and consistency, with the frozen segmentor where it has an effect.
+
+    A method of one's own gives its masker or its loss by functools.partial: examples/own_guidance.py.
+    """
     assert isinstance(mae, MaskedAutoencoder)
     masking = config.masking
     plan = MaskingPlan(
@@ -85,12 +94,14 @@ def build_vasomim(config: PretrainConfig, mae: nn.Module) -> PretrainingTask:
         consistency_weight=config.consistency_weight,
         prototype_weight=config.prototypes.weight,
         prototype_temperature=config.prototypes.temperature,
+        masker=masker,
+        loss=loss,
     )
 
 
 def needs_segmentor(config: PretrainConfig) -> bool:
-    """Whether the segmentor has any effect in this run."""
-    return config.method == "vasomim" and (config.consistency_weight > 0 or config.masking.guidance == "co")
+    """Whether the segmentor has any effect on VasoMIM with these settings."""
+    return config.consistency_weight > 0 or config.masking.guidance == "co"
 
 
 def build_amt(config: PretrainConfig, mae: nn.Module) -> AMTTask:
@@ -128,7 +139,7 @@ def build_deblurring(config: PretrainConfig, mae: nn.Module) -> DeblurringTask:
 
 def build_crossmae_model(config: PretrainConfig, statistics: Statistics) -> CrossMAE:
     """Encoder and cross-attention decoder, as wide and deep as that of the autoencoder."""
-    decoder = {**DECODERS[config.model.removeprefix("mae_")], **mae_arguments(config)}
+    decoder = {**DECODERS[bare_name(config.model)], **mae_arguments(config)}
     del decoder["img_size"]
     mean, std = statistics
     return CrossMAE(build_encoder(config), **decoder, mean=mean, std=std)
@@ -243,6 +254,18 @@ METHODS: dict[str, PretrainingMethod] = {
 """Every method by its name in `PretrainConfig.method`. Add a line to try one of your own: examples/own_masking.py."""
 
 
+def method_of(config: PretrainConfig) -> PretrainingMethod:
+    """The method that the settings name.
+
+    Raises:
+        MisuseError: there is none of that name.
+    """
+    if config.method not in METHODS:
+        near = get_close_matches(config.method, METHODS) or list(METHODS)
+        raise MisuseError(f"no method is called {config.method!r}; did you mean {' or '.join(near)}?")
+    return METHODS[config.method]
+
+
 def build_pretraining(
     config: PretrainConfig, statistics: Statistics, start: Callable[[nn.Module], object] | None = None
 ) -> nn.Module:
@@ -252,8 +275,11 @@ def build_pretraining(
         config: the settings.
         statistics: mean and standard deviation of the pixels.
         start: called with the model before the task makes copies of it, to load weights into it.
+
+    Raises:
+        MisuseError: there is no such method, or its settings do not fit the model.
     """
-    method = METHODS[config.method]
+    method = method_of(config)
     model = method.model(config, statistics)
     if start is not None:
         start(model)
@@ -262,4 +288,4 @@ def build_pretraining(
 
 def build_views(config: PretrainConfig) -> Sequence[JointCrop]:
     """Further views of each frame that the method looks at."""
-    return METHODS[config.method].views(config)
+    return method_of(config).views(config)

@@ -16,7 +16,7 @@ from vasomim.data.samples import FrameDataset
 from vasomim.data.stream import SampleStream, make_loader
 from vasomim.engine.loop import FitSettings
 from vasomim.engine.optim import build_optimizer, parameter_groups
-from vasomim.engine.schedules import Schedule, cosine_schedule, polynomial_schedule
+from vasomim.engine.schedules import Schedule, begun_epochs, cosine_schedule, polynomial_schedule
 from vasomim.errors import MisuseError
 
 
@@ -26,18 +26,20 @@ class Length:
 
     steps: int
     steps_per_epoch: float
+    asked: int | None = None
+    """Passes asked for, where the run is given in passes."""
 
     @property
     def epochs(self) -> int:
-        """Passes over the data, the last one counted whole; E of the weak-to-strong schedule."""
-        return math.ceil(self.steps / self.steps_per_epoch)
+        """Passes over the data, E of the schedules: as asked for, else those that the steps begin."""
+        return begun_epochs(self.steps, self.steps_per_epoch) if self.asked is None else self.asked
 
 
 def build_length(config: OptimConfig, num_frames: int) -> Length:
     """The length of a run over `num_frames` frames."""
     per_epoch = num_frames / config.batch_size
     steps = config.steps if config.steps is not None else math.ceil((config.epochs or 0) * per_epoch)
-    return Length(max(steps, 1), per_epoch)
+    return Length(max(steps, 1), per_epoch, config.epochs)
 
 
 def build_crop(config: CropConfig, size: int, *, native: bool = False) -> JointCrop:
@@ -98,6 +100,7 @@ def build_settings(optim: OptimConfig, run: RunConfig, length: Length) -> FitSet
     return FitSettings(
         total_steps=length.steps,
         steps_per_epoch=length.steps_per_epoch,
+        epochs=length.epochs,
         seed=run.seed,
         accumulate=optim.accumulate,
         clip_grad=optim.clip_grad,

@@ -40,7 +40,7 @@ def run(config: EvaluateConfig, *, json: bool = False, verbose: bool = False) ->
     Returns:
         1 where a frame could not be measured, else 0.
     """
-    check_settings(config)
+    check_given(config)
     other = None if config.compare is None else read_evaluation(config.compare)
     dataset = open_labelled(config.inputs, rasteriser=config.rasteriser)
     opened = open_source(config, dataset)
@@ -63,20 +63,14 @@ def run(config: EvaluateConfig, *, json: bool = False, verbose: bool = False) ->
     return 1 if card.failures else 0
 
 
-def check_settings(config: EvaluateConfig) -> None:
-    """Refuse settings that contradict each other.
+def check_given(config: EvaluateConfig) -> None:
+    """There is something to evaluate.
 
     Raises:
-        MisuseError: neither or both of weights and predictions, a threshold for masks, or a number out of range.
+        MisuseError: neither weights nor predictions.
     """
-    if (config.weights is None) == (config.predictions is None):
-        given = "both" if config.weights is not None else "none"
-        raise MisuseError(f"got {given} of --weights and --predictions; give one: a model, or a folder of its masks")
-    if config.predictions is not None and config.threshold is not None:
-        raise MisuseError("--threshold has no effect on --predictions, which are masks already; leave it out")
-    for name, value in (("size", config.size), ("batch-size", config.batch_size)):
-        if value is not None and value < 1:
-            raise MisuseError(f"--{name} must be at least 1, got {value}")
+    if config.weights is None and config.predictions is None:
+        raise MisuseError("got none of --weights and --predictions; give one: a model, or a folder of its masks")
 
 
 @dataclass(frozen=True)

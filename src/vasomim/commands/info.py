@@ -11,9 +11,9 @@ from typing import Any
 
 from vasomim._version import __version__
 from vasomim.config.loading import recipe_names
-from vasomim.config.models import MODEL_NAMES
 from vasomim.config.settings import InfoConfig
 from vasomim.models.shipped import SHIPPED
+from vasomim.models.sizes import model_names
 
 
 def run(config: InfoConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
@@ -32,7 +32,7 @@ def collect(*, devices: bool = False) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "packages": {name: installed(name) for name in required()},
         "weights": {name: found.about for name, found in SHIPPED.items()},
-        "models": list(MODEL_NAMES),
+        "models": model_names(),
         "recipes": recipe_names(),
     }
     if devices:

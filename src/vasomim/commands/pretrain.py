@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from vasomim.build import build_length, build_pretraining, build_views, mae_arguments
+from vasomim.build import build_length, build_pretraining, build_settings, build_views
 from vasomim.commands.console import print_result, say, warn
 from vasomim.commands.training import (
     UnlabelledData,
@@ -24,6 +24,8 @@ from vasomim.engine.runs import RunFolder
 from vasomim.engine.validation import inspection_sheet, load_maps, pretraining_losses, probe_score
 from vasomim.models.grey_as_color import GreyAsColor, fold_channels
 from vasomim.models.mae import MaskedAutoencoder
+from vasomim.models.registry import own_arguments
+from vasomim.models.sizes import bare_name
 from vasomim.models.weights import load_weights
 from vasomim.tasks.interface import Pretrains, Reconstructs
 from vasomim.types import Progress
@@ -82,26 +84,27 @@ def validator(
 def last_progress(config: PretrainConfig, data: UnlabelledData) -> Progress:
     """The progress of the last step, whose masks the final sheet shows."""
     length = build_length(config.optim, len(data.train))
-    return Progress(length.steps, length.steps, length.epochs - 1, length.epochs, config.run.seed)
+    return build_settings(config.optim, config.run, length).progress(length.steps)
 
 
 def export(folder: RunFolder, task: Pretrains, config: PretrainConfig, final: Mapping[str, float]) -> None:
     """The encoder (timm's keys) to export/, the whole autoencoder (of one channel) to export_mae/."""
     model = task.model
     norm = model.input_norm  # it belongs to what surrounds the encoder; the bare encoder's config names it
+    bare = fold_channels(model.encoder, norm) if isinstance(norm, GreyAsColor) else model.encoder
+    facts = {"method": config.method, "held_out": dict(final)}
     encoder = {
         "kind": "encoder",
-        "model": config.model.removeprefix("mae_"),
-        "kwargs": {"img_size": config.img_size},
+        "model": bare_name(config.model),
+        # Its own measures, not those of the settings: a method of one's own may train an encoder of another size.
+        "kwargs": own_arguments(config.model, bare),
         "mean": float(norm.mean),
         "std": float(norm.std),
-        "method": config.method,
     }
-    bare = fold_channels(model.encoder, norm) if isinstance(norm, GreyAsColor) else model.encoder
-    export_model(folder, bare, {**encoder, "held_out": dict(final)}, config)
-    if isinstance(model, MaskedAutoencoder) and bare is model.encoder:
-        mae = {"kind": "mae", "model": config.model, "kwargs": mae_arguments(config), "method": config.method}
-        export_model(folder, model, {**mae, "held_out": dict(final)}, config, name="mae")
+    export_model(folder, bare, {**encoder, **facts}, config)
+    if type(model) is MaskedAutoencoder and bare is model.encoder:  # a class derived from it has no name of ours
+        mae = {"kind": "mae", "model": config.model, "kwargs": own_arguments(config.model, model)}
+        export_model(folder, model, {**mae, **facts}, config, name="mae")
 
 
 def last_sheet(task: Pretrains, data: UnlabelledData, config: PretrainConfig) -> str:

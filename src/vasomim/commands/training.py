@@ -25,6 +25,7 @@ from vasomim.config import (
 )
 from vasomim.data.augment import JointCrop
 from vasomim.data.extraction import VesselStore, extract_folder
+from vasomim.data.fingerprints import hash_records
 from vasomim.data.open import open_frames
 from vasomim.data.packed import common_settings
 from vasomim.data.samples import FrameDataset, subset, with_vessels
@@ -38,7 +39,7 @@ from vasomim.engine.processes import check_shares, first_alone
 from vasomim.engine.runs import RunFolder
 from vasomim.errors import DataError, MisuseError
 from vasomim.models.weights import save_pretrained
-from vasomim.types import Progress
+from vasomim.types import Progress, Record
 
 TrainingConfig = SegmentorConfig | PretrainConfig | FinetuneConfig
 Validate = Callable[[nn.Module, Progress], Mapping[str, float]]
@@ -110,8 +111,9 @@ def open_unlabelled(config: SegmentorConfig | PretrainConfig, fabric: Fabric, ru
         raise MisuseError(
             f"all {len(dataset)} frames are held out; give more frames or a holdout below {config.holdout}"
         )
-    data = subset(dataset, train)
-    return UnlabelledData(data, subset(dataset, held), pixel_statistics(data))
+    data, others = subset(dataset, train), subset(dataset, held)
+    run.note(held_out=fingerprint(others))
+    return UnlabelledData(data, others, pixel_statistics(data))
 
 
 def frames_with_vessels(config: SegmentorConfig | PretrainConfig, fabric: Fabric, run: RunFolder) -> FrameDataset:
@@ -166,10 +168,11 @@ def extracted(
 
 def fingerprint(dataset: FrameDataset) -> dict[str, object]:
     """What identifies a data set in run.json: count, and a hash over ids, file sizes and known hashes. No paths."""
-    digest = hashlib.sha256()
-    for record in dataset.records:
-        digest.update(f"{record.id}\0{record.digest or ''}{record.path.stat().st_size}\n".encode())
-    return {"frames": len(dataset), "sha256": digest.hexdigest()}
+
+    def facts(record: Record) -> str:
+        return f"{record.digest or ''}{record.path.stat().st_size}"
+
+    return {"frames": len(dataset), "sha256": hash_records(dataset.records, facts, hashlib.sha256())}
 
 
 def train(

@@ -5,14 +5,15 @@ from __future__ import annotations
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
-from vasomim.config.models import MODEL_NAMES
+from vasomim.errors import ConfigError
+from vasomim.models.sizes import VITS, bare_name, model_names
 
 
 def check(*rules: tuple[bool, str]) -> None:
-    """Raises one ValueError with a line for each broken rule, so that all mistakes are reported together."""
+    """Raises one ConfigError with a line for each broken rule, so that all mistakes are reported together."""
     broken = [message for holds, message in rules if not holds]
     if broken:
-        raise ValueError("\n".join(broken))
+        raise ConfigError("\n".join(broken))
 
 
 def share(name: str, value: float) -> tuple[bool, str]:
@@ -30,9 +31,19 @@ def above_zero(name: str, value: float) -> tuple[bool, str]:
     return value > 0, f"{name} must be above 0, got {value}"
 
 
+def whole_patches(img_size: int, model: str, stride: int = 1) -> tuple[bool, str]:
+    """A rule: the ViT of `model`, if it has one, sees `img_size` / `stride` pixels as whole patches."""
+    patch = VITS.get(bare_name(model), {}).get("patch_size", 1)
+    step = patch * stride
+    below = img_size // step * step
+    near = f"{below} or {below + step}" if below else str(step)
+    advice = f"img_size must be a multiple of {step} px, the patches of {model}, got {img_size}; take {near}"
+    return img_size // stride % patch == 0, advice
+
+
 def known_model(name: str, *patterns: str) -> tuple[bool, str]:
     """A rule: `name` is one of our models and fits one of the shell patterns."""
-    fitting = [known for known in MODEL_NAMES if any(fnmatchcase(known, pattern) for pattern in patterns)]
+    fitting = [known for known in model_names() if any(fnmatchcase(known, pattern) for pattern in patterns)]
     near = get_close_matches(name, fitting, 1)
     advice = f"did you mean {near[0]}?" if near else "choose one of " + ", ".join(fitting)
     return name in fitting, f"model must be one of {' or '.join(patterns)}, got {name}; {advice}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from vasomim.config.checks import at_least, check, known_model
+from vasomim.config.checks import at_least, check, known_model, whole_patches
 from vasomim.config.methods import (
     AMTConfig,
     CrossMAEConfig,
@@ -73,6 +73,7 @@ class PretrainConfig:
         check(
             known_model(self.model, "mae_*"),
             at_least("img_size", self.img_size, 1),
+            whole_patches(self.img_size, self.model),
             at_least("consistency_weight", self.consistency_weight, 0),
             (0 <= self.holdout < 1, f"holdout must lie in [0, 1), got {self.holdout}"),
             *self._rules_of_method(),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from vasomim.config.checks import at_least, check, share
+from vasomim.config.checks import above_zero, at_least, check, share
 
 Rasteriser = Literal["arcade-official", "coco"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -148,7 +148,21 @@ class OptimConfig:
                 f"accumulate must divide batch_size={self.batch_size}, got {self.accumulate}",
             ),
             (0 <= self.warmup < 1, f"warmup must lie in [0, 1), got {self.warmup}"),
+            *self._rules_of_rates(),
         )
+
+    def _rules_of_rates(self) -> list[tuple[bool, str]]:
+        low, high = min(self.betas), max(self.betas)
+        return [
+            above_zero("lr", 1 if self.lr is None else self.lr),
+            above_zero("base_lr", self.base_lr),
+            at_least("min_lr", self.min_lr, 0),
+            (low >= 0 and high < 1, f"betas must lie in [0, 1), got {self.betas}"),
+            at_least("weight_decay", self.weight_decay, 0),
+            (0 < self.layer_decay <= 1, f"layer_decay must lie in (0, 1], got {self.layer_decay}"),
+            above_zero("clip_grad", 1 if self.clip_grad is None else self.clip_grad),
+            (self.ema is None or 0 <= self.ema < 1, f"ema must lie in [0, 1), got {self.ema}"),
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,10 @@ class DoctorConfig:
 
     def __post_init__(self) -> None:
         listed = self.keep_list is None or self.keep_list.suffix.lower() == ".txt"
-        check((listed, f"keep_list must end in .txt, so that it is known for a list, got {self.keep_list}"))
+        check(
+            (listed, f"keep_list must end in .txt, so that it is known for a list, got {self.keep_list}"),
+            at_least("workers", self.workers, 0),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +129,11 @@ class SynthesizeConfig:
     """Processes; 0 takes one a core."""
 
     def __post_init__(self) -> None:
-        check(at_least("num_frames", self.num_frames, 1), at_least("size", self.size, 64))
+        check(
+            at_least("num_frames", self.num_frames, 1),
+            at_least("size", self.size, 64),
+            *(at_least(name, getattr(self, name), 0) for name in ("seed", "cine", "workers")),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +203,17 @@ class EvaluateConfig:
     """`auto`: bf16 where the device computes it fast, else fp32."""
     backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
     """What computes the network; `auto` takes the fastest that the weights are made for and that is installed."""
+
+    def __post_init__(self) -> None:
+        check(
+            (self.weights is None or self.predictions is None, "give either weights or predictions, not both"),
+            (
+                self.predictions is None or self.threshold is None,
+                "threshold has no effect on predictions, which are masks already; leave it out",
+            ),
+            at_least("size", 1 if self.size is None else self.size, 1),
+            at_least("batch_size", self.batch_size, 1),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

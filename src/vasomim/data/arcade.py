@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vasomim.data.frames import read_frame
+from vasomim.data.groups import repeated
 from vasomim.data.listing import check_size, list_frames, make_records, natural_key, require_layout, some
 from vasomim.data.polygons import Polygon, rasterise, rasterise_classes, rasteriser_named
 from vasomim.errors import DataError
@@ -138,9 +138,10 @@ def _check_ids(content: Mapping[str, Any], images: Mapping[Any, Any], path: Path
     if not images:
         raise DataError(f"{path} lists no image; take the official file")
     for key in ("id", "file_name"):
-        repeated = [str(value) for value, n in Counter(image[key] for image in content["images"]).items() if n > 1]
-        if repeated:
-            raise DataError(f"{path} lists {len(repeated)} image(s) twice by {key}: {some(repeated)}; keep one of each")
+        twice = repeated([image[key] for image in content["images"]])
+        if twice:
+            text = some(map(str, twice))
+            raise DataError(f"{path} lists {len(twice)} image(s) twice by {key}: {text}; keep one of each")
     unknown = {str(a["image_id"]) for a in content["annotations"] if a["image_id"] not in images}
     if unknown:
         raise DataError(

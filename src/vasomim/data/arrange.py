@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vasomim.data.boxes import CORNERS, TABLE
+from vasomim.data.groups import repeated
 from vasomim.data.listing import natural_key, some
 from vasomim.data.registry import DatasetCard
 from vasomim.errors import DataError, MisuseError
@@ -61,9 +62,9 @@ def arrange(card: DatasetCard, folder: Path, out: Path) -> int:
     cases = sorted(ARRANGERS[card.name](folder), key=lambda case: natural_key(case.name))
     if not cases:
         raise DataError(f"no labelled frame of {card.name} in {folder}; give the folder as it was published")
-    names = [case.name for case in cases]
-    if len(set(names)) < len(names):
-        raise DataError(f"{folder} holds frames of one name: {some({n for n in names if names.count(n) > 1})}")
+    twice = repeated([case.name for case in cases])
+    if twice:
+        raise DataError(f"{folder} holds frames of one name: {some(twice)}")
     with whole_folder(out) as stage:
         for case in cases:
             _place(case.frame, stage / "images" / case.name)

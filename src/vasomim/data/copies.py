@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from vasomim.data.frames import frame_hash, is_constant, read_pixels, read_record
 from vasomim.data.groups import chains, grouped, linked
-from vasomim.data.pool import map_in_processes
+from vasomim.data.pool import map_in_processes, num_workers
 from vasomim.errors import VasomimError
 from vasomim.ops.hamming import MAX_RADIUS, Index, Pairs, close_pairs
 from vasomim.ops.likeness import Likeness, likeness
@@ -28,6 +27,8 @@ NEIGHBOURS = 8
 """Nearest frames that a frame is compared with: in a still run all frames are near."""
 BUFFER = 1 << 22
 """Pairs held before the nearest are picked."""
+WORTH = 64
+"""Frames, or pairs of them, that are worth a process of their own."""
 
 Pair = tuple[int, int]
 Compare = Callable[[Sequence[Pair]], Iterable[Likeness]]
@@ -70,10 +71,9 @@ def near_duplicate_groups(records: Sequence[Record], workers: int = 0) -> list[l
         workers: processes; 0 takes one a core.
 
     Raises:
-        DataError: a frame cannot be read.
+        DataError: a frame cannot be read, or a worker process died.
     """
-    workers = min(workers or os.cpu_count() or 1, 1 + len(records) // 64)
-    prints = list(map_in_processes(_read_fingerprint, records, workers))
+    prints = list(map_in_processes(_read_fingerprint, records, num_workers(workers, len(records), WORTH)))
     patients = [record.patient for record in records]
     found = find_copies(prints, patients, partial(compare_records, records, workers=workers))
     return copy_groups(len(records), found)
@@ -85,9 +85,9 @@ def copy_groups(count: int, copies: Copies) -> list[list[int]]:
 
 
 def compare_records(records: Sequence[Record], pairs: Sequence[Pair], workers: int = 1) -> Iterator[Likeness]:
-    """Likeness of pairs of frames, in order; a frame that cannot be read is like no other."""
+    """Likeness of pairs of frames, in order; a frame that cannot be read is like no other. 0 workers: one a core."""
     jobs = [(records[a], records[b]) for a, b in pairs]
-    return map_in_processes(_compare, jobs, min(workers, 1 + len(jobs) // 64))
+    return map_in_processes(_compare, jobs, num_workers(workers, len(jobs), WORTH))
 
 
 def find_copies(prints: Sequence[Fingerprint], runs: Sequence[Hashable | None], compare: Compare) -> Copies:

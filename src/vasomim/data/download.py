@@ -24,6 +24,8 @@ Progress = Callable[[int, int | None], object]
 CHUNK = 2**20
 TIMEOUT = 60.0
 """Seconds without a byte after which a connection counts as broken."""
+NO_SUCH_RANGE = 416
+"""Status of an answer without content: not a byte of the file lies in the range asked for (RFC 9110, 15.5.17)."""
 LISTING_LIMIT = 2**22
 FIGSHARE = "https://api.figshare.com/v2/articles/{}"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -97,8 +99,24 @@ def _fetch_part(archive: Archive, part: Path, progress: Progress | None, tries: 
 
 
 def _receive(archive: Archive, part: Path, progress: Progress | None) -> bool:
-    """One connection; whether the file is complete now."""
+    """Go on where an earlier connection left off, or start anew; whether the file is complete now."""
     start = _resumable(archive, part)
+    try:
+        return _receive_from(start, archive, part, progress)
+    except urllib.error.HTTPError as error:
+        if not (start and error.code == NO_SUCH_RANGE):
+            raise
+        complete = error.headers.get("Content-Range") == f"bytes */{start}"
+    if complete:  # an earlier call was stopped before the file got its name
+        if progress is not None:
+            progress(start, start)
+        return True
+    part.unlink()
+    return _receive(archive, part, progress)
+
+
+def _receive_from(start: int, archive: Archive, part: Path, progress: Progress | None) -> bool:
+    """One connection; whether the file is complete now."""
     with _open(archive.url, start, _read_note(part).get("version")) as answer:
         if start and not _continues(answer, start):
             start = 0

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -20,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
 from vasomim.data.frames import is_constant, read_mask, read_record, write_png
-from vasomim.data.pool import map_in_processes
+from vasomim.data.pool import map_in_processes, num_workers
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import DataError, Interrupted, LongNameError, MisuseError, VasomimError
 from vasomim.files import clear_leftovers, contents, is_file, write_text, write_whole
@@ -34,7 +32,7 @@ KEY_NAME = "vasomim-extraction"
 """PNG text entry that holds a mask's cache key: it travels with the mask and cannot disagree with it."""
 PREVIEW_FRAMES = 12
 FEWEST = 50
-"""Frames that are worth a process of their own: one takes seconds to start."""
+"""Frames that are worth a process of their own."""
 
 Outcome = Literal["extracted", "cached", "failed"]
 
@@ -139,8 +137,7 @@ def extract_folder(
     _check_ids(records)
     _claim(out, method)
     jobs = (_Job(record, index, out, method, vesselness) for index, record in enumerate(records))
-    automatic = min(os.cpu_count() or 1, max(len(records) // FEWEST, 1))
-    count = min(workers or automatic, len(records))
+    count = num_workers(workers, len(records), FEWEST)
     tally = _Tally()
     try:
         if device == "cpu":
@@ -156,8 +153,6 @@ def extract_folder(
         raise Interrupted(
             f"stopped after {done} of {len(records)} frames; the same command goes on from there"
         ) from stop
-    except BrokenProcessPool as broken:
-        raise DataError("a worker process died, probably out of memory; try again with fewer workers") from broken
     preview = write_preview(records, out, dataset)
     return ExtractionSummary(method, tally.extracted, tally.cached, tuple(tally.failures), preview)
 

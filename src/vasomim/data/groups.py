@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def linked(count: int, links: Iterable[tuple[int, int]]) -> list[list[int]]:
@@ -20,6 +23,11 @@ def grouped(keys: Sequence[Hashable]) -> list[list[int]]:
     for index, key in enumerate(keys):
         members.setdefault(key, []).append(index)
     return list(members.values())
+
+
+def repeated(keys: Sequence[Key]) -> list[Key]:
+    """What occurs more than once, in the order of first positions."""
+    return [keys[group[0]] for group in grouped(keys) if len(group) > 1]
 
 
 def chains(groups: Iterable[Sequence[int]]) -> Iterable[tuple[int, int]]:

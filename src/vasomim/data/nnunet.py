@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vasomim.data.frames import read_frame, read_pixels, write_png
+from vasomim.data.groups import repeated
 from vasomim.data.listing import check_size, list_frames, make_records, no_frame, require_layout, some
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import DataError, MisuseError
@@ -203,7 +204,7 @@ def write_nnunet(
 def _case_names(records: Sequence[Record]) -> list[str]:
     """Names of the cases: ids with folders joined by two underscores, since nnU-Net has no sub-folders."""
     names = [record.id.replace("/", "__") for record in records]
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    twice = repeated(names)
     if twice:
         raise DataError(f"{len(twice)} case(s) would share a name: {some(twice)}; rename their folders")
     return names

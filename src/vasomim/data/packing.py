@@ -11,7 +11,6 @@ import hashlib
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 
 from vasomim.data.augment import resize_frame, resize_vessels
 from vasomim.data.codecs import Levels, encode_levels, encode_mask, to_levels
+from vasomim.data.fingerprints import hash_records
 from vasomim.data.frames import frame_hash, is_constant
 from vasomim.data.packed import (
     ALIGNMENT,
@@ -34,14 +34,13 @@ from vasomim.data.packed import (
     read_head,
     read_part,
 )
-from vasomim.data.pool import map_in_processes
+from vasomim.data.pool import map_in_processes, num_workers
 from vasomim.data.samples import FrameDataset
-from vasomim.data.stream import num_cores
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
 from vasomim.files import locked, sync_folder, whole_file, write_whole, writing
 from vasomim.ops.full_scale import FULL_SCALES
 from vasomim.ops.resize import resize_mask
-from vasomim.types import FloatImage, Sample
+from vasomim.types import FloatImage, Record, Sample
 from vasomim.vessels import Method, extract_vessels
 
 SMALLEST_PART, MOST_PARTS = 16, 256
@@ -116,11 +115,11 @@ def pack_frames(
 
 def _source(dataset: FrameDataset) -> str:
     """Hash over what is to be packed, without reading it: ids, patients, and hashes or sizes of files."""
-    total = hashlib.blake2b(digest_size=16)
-    for record in dataset.records:
-        what = record.digest or record.path.stat().st_size
-        total.update(f"{record.id}\0{record.patient}\0{what}\n".encode("utf-8", "surrogateescape"))
-    return total.hexdigest()
+
+    def facts(record: Record) -> str:
+        return f"{record.patient}\0{record.digest or record.path.stat().st_size}"
+
+    return hash_records(dataset.records, facts, hashlib.blake2b(digest_size=16))
 
 
 def _is_finished(out: Path, head: Head) -> bool:
@@ -174,7 +173,7 @@ def _make_parts(
     shared = (dataset, folder, settings, extraction, size)
     parts: list[_Done] = []
     try:
-        for part in map_in_processes(_make_part, jobs, min(workers or num_cores(), len(jobs)), shared):
+        for part in map_in_processes(_make_part, jobs, num_workers(workers, len(jobs)), shared):
             parts.append(part)
             if progress is not None:
                 progress(part.frames + len(part.left_out))
@@ -183,8 +182,6 @@ def _make_parts(
         raise Interrupted(
             f"stopped after {count} of {len(dataset)} frames; the same command goes on from there"
         ) from stop
-    except BrokenProcessPool as broken:
-        raise DataError("a worker process died, probably out of memory; try again with fewer workers") from broken
     return parts
 
 
@@ -318,11 +315,11 @@ def verify_pack(folder: Path, workers: int = 0, progress: Callable[[], object] |
         progress: called once for each part.
 
     Raises:
-        MisuseError, DataError: see `read_head`.
+        MisuseError, DataError: see `read_head`; or a worker process died.
     """
     found: list[str] = []
     parts = read_head(folder).parts
-    for lines in map_in_processes(_verify_part, parts, min(workers or num_cores(), len(parts)), (folder,)):
+    for lines in map_in_processes(_verify_part, parts, num_workers(workers, len(parts)), (folder,)):
         found += lines
         if progress is not None:
             progress()

@@ -14,6 +14,7 @@ from vasomim.data.dicom.layout import MAX_FRAMES
 from vasomim.data.dicom.parsing import NoFramesError, quiet, read_header
 from vasomim.data.dicom.run import DicomRun, cached_run
 from vasomim.data.frames import is_run
+from vasomim.data.groups import chains, linked
 from vasomim.errors import DataError, MisuseError
 from vasomim.types import Record
 
@@ -178,16 +179,10 @@ def _frame_ids(base: str, file: _File) -> list[str]:
 
 def _patients(files: dict[int, _File]) -> dict[int, str]:
     """A number for each group of files that are of one patient or one study, directly or through others."""
-    group = {k: k for k in files}
-    first: dict[str, int] = {}
-
-    def root(k: int) -> int:
-        while group[k] != k:
-            k = group[k]
-        return k
-
-    for k, file in files.items():
+    places = list(files)
+    sharing: dict[str, list[int]] = {}
+    for at, file in enumerate(files.values()):
         for key in file.keys:
-            a, b = sorted((root(first.setdefault(key, k)), root(k)))
-            group[b] = a
-    return {k: f"dicom {root(k)}" for k in files}
+            sharing.setdefault(key, []).append(at)
+    groups = linked(len(places), chains(sharing.values()))
+    return {places[at]: f"dicom {places[group[0]]}" for group in groups for at in group}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from vasomim.data.copies import Fingerprint, Pair, find_copies, fingerprint
+from vasomim.data.fingerprints import id_bytes
 from vasomim.data.frames import FRAME_SUFFIXES, read_pixels
 from vasomim.data.groups import chains, grouped, linked
 from vasomim.data.listing import some
+from vasomim.data.pool import num_workers
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import DataError, MisuseError, VasomimError
 from vasomim.ops.likeness import Likeness, likeness
@@ -50,6 +51,7 @@ def split_holdout(dataset: FrameDataset, fraction: float, seed: int = 0) -> tupl
 
     Groups are taken in an order drawn from the seed and the frames' ids, as long as that brings the held-out share
     closer to `fraction`; so the result does not depend on the order of the frames, and adding some moves few others.
+    Every group is as likely to come first, whatever its size: large patients are held out no more often than others.
     A positive fraction holds out at least one group and leaves at least one.
 
     Runs of every seed leave `seed` at 0: one that goes on from another's weights, with crops drawn anew, then holds out
@@ -71,7 +73,10 @@ def split_holdout(dataset: FrameDataset, fraction: float, seed: int = 0) -> tupl
             "set the holdout to 0 or add frames"
         )
     ids = [record.id for record in dataset.records]
-    held = set(_choose(sorted(groups, key=lambda group: min(_rank(ids[i], seed) for i in group)), fraction * len(ids)))
+    # One draw a group: the smallest of its frames' draws would put large groups first. That of its last id, as of
+    # ARCADE's copies this leaves the same frames held out that the shipped weights never learned from.
+    drawn = sorted(groups, key=lambda group: _rank(max(ids[i] for i in group), seed))
+    held = set(_choose(drawn, fraction * len(ids)))
     return [i for i in everything if i not in held], sorted(held)
 
 
@@ -124,7 +129,7 @@ def _prints(dataset: FrameDataset) -> list[Fingerprint]:
 
 def map_frames(function: Callable[[Job], T], jobs: Sequence[Job]) -> list[T]:
     """Results of a function of frame indices, or pairs of them, in order, computed in one thread a core."""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(num_workers(0, len(jobs))) as pool:
         return list(pool.map(function, jobs))
 
 
@@ -142,7 +147,7 @@ def _choose(groups: Sequence[Sequence[int]], target: float) -> list[int]:
 
 def _rank(name: str, seed: int) -> bytes:
     """A pseudo-random key of an id: sorting by it shuffles, and is not disturbed by other ids."""
-    return hashlib.blake2b(f"{seed} {name}".encode(), digest_size=16).digest()
+    return hashlib.blake2b(id_bytes(f"{seed} {name}"), digest_size=16).digest()
 
 
 def _number(labels: str) -> float | None:

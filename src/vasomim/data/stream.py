@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing.util
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from vasomim.data.pool import num_cores
 from vasomim.data.samples import AnySample, FrameDataset, check_alike, read_lazily
 from vasomim.errors import MisuseError, VasomimError
 from vasomim.types import view_key
@@ -142,11 +142,6 @@ def make_loader(
         raise ValueError(f"rank {rank} of {world_size} cannot share a batch of {batch_size}; need a multiple")
     positions = _Positions(len(stream), batch_size, start, rank, world_size)
     return BatchLoader(stream, positions, min(num_workers, num_cores()))
-
-
-def num_cores() -> int:
-    """Cores this process may use, which may be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any, Literal
 
 from vasomim.data.boxes import CORNERS, TABLE
 from vasomim.data.frames import read_frame, read_mask, write_png
-from vasomim.data.pool import map_in_processes
+from vasomim.data.pool import map_in_processes, num_workers
 from vasomim.errors import DataError, Interrupted, MisuseError
 from vasomim.files import clear_leftovers, contents, write_text
 from vasomim.synth.angiogram import Angiogram, generate
@@ -89,7 +87,7 @@ def synthesize_folder(
     jobs = range(0, num_frames, max(series.cine, 1))
     make = partial(_make, out, series, num_frames)
     try:
-        for fresh, old in map_in_processes(make, jobs, min(workers or os.cpu_count() or 1, len(jobs))):
+        for fresh, old in map_in_processes(make, jobs, num_workers(workers, len(jobs))):
             made, kept = made + fresh, kept + old
             if progress is not None:
                 progress(fresh + old)
@@ -97,8 +95,6 @@ def synthesize_folder(
         raise Interrupted(
             f"stopped after {made + kept} of {num_frames} frames; the same command goes on from there"
         ) from stop
-    except BrokenProcessPool as broken:
-        raise DataError("a worker process died, probably out of memory; try again with fewer workers") from broken
     return _finish(out, series, num_frames, made, kept)
 
 

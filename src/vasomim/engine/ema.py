@@ -13,8 +13,10 @@ from torch import Tensor, nn
 class Ema:
     """A second set of the trainable weights that follows the first slowly.
 
-    Buffers (BatchNorm statistics) are averages already, so they are used as they stand. The decay grows as
-    min(decay, (1 + n) / (10 + n)) with the number of updates n; a short run would else keep its random start.
+    Buffers are used as they stand: BatchNorm's running statistics are averages already, but of what the weights
+    themselves gave and not their average, which lags behind; the two agree as far as the weights have settled. The
+    decay grows as min(decay, (1 + n) / (10 + n)) with the number of updates n; a short run would else keep its random
+    start.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:

@@ -7,17 +7,19 @@ import hashlib
 import io
 import json
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from vasomim.data.fingerprints import id_bytes
+from vasomim.data.pool import num_cores
 from vasomim.engine.evaluation_page import Picture, Shown, render_page
 from vasomim.errors import DataError
 from vasomim.files import write_text
@@ -130,7 +132,13 @@ class EvaluationCard:
 
     def interval(self, name: str) -> tuple[float, float]:
         """95 % bootstrap interval of that mean."""
-        return bootstrap_ci(self.values(name), self.resamples, self.seed, groups=self.patients)
+        return self._intervals[name]
+
+    @cached_property
+    def _intervals(self) -> Mapping[str, tuple[float, float]]:
+        """Of every metric; a large evaluation resamples for seconds, and is printed, stored and shown."""
+        patients = self.patients
+        return {name: bootstrap_ci(self.values(name), self.resamples, self.seed, groups=patients) for name in METRICS}
 
     def ranked(self) -> list[FrameScores]:
         """Frames from worst to best: by Dice, then clDice, then id."""
@@ -179,16 +187,16 @@ class EvaluationCard:
 
         return render_page(self.to_dict(), [frame.values["dice"] for frame in ranked], show(worst), show(best))
 
-    def write(self, folder: Path, fetch: Callable[[str], Picture] | None = None) -> None:
-        """Write report.html, per_image.csv and, last, evaluation.json; each is whole or absent.
+    def write(self, folder: Path | str, fetch: Callable[[str], Picture] | None = None) -> None:
+        """Write per_image.csv, evaluation.json and, as its pictures may fail, last report.html; each whole or absent.
 
         Raises:
             VasomimError: A file cannot be written.
         """
-        page = self.to_html(fetch)
-        write_text(folder / "report.html", page)
+        folder = Path(folder)
         write_text(folder / "per_image.csv", self.to_csv())
         write_text(folder / "evaluation.json", self.to_json() + "\n")
+        write_text(folder / "report.html", self.to_html(fetch))
 
 
 _Given = Case | Failure | tuple[str, npt.NDArray[Any], npt.NDArray[Any]]
@@ -235,7 +243,7 @@ def evaluate(
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must lie in [0, 1], got {value}")
     sums = _Sums()
-    threads = workers or min(4, os.cpu_count() or 1)
+    threads = workers or min(4, num_cores())
     for measured in _ahead(cases, lambda case: _measure(case, cut), threads):
         sums.add(measured)
         if isinstance(measured, Failure):
@@ -341,8 +349,7 @@ def _ahead(
 def fingerprint(frames: Iterable[FrameScores]) -> str:
     """Hash of all ids and labels as evaluated, whatever their order."""
     lines = sorted(f"{frame.id}\0{frame.digest}\n" for frame in frames)
-    # Names of files need not be UTF-8; Python hands their bytes on as surrogates, which plain UTF-8 refuses.
-    return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(id_bytes("".join(lines))).hexdigest()[:32]
 
 
 def _calibration(counts: FloatArray) -> dict[str, Any]:

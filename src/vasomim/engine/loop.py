@@ -7,7 +7,6 @@ stopped anywhere goes on as if it had not been: on a CPU, to the last bit.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -23,9 +22,9 @@ from vasomim.engine.ema import Ema
 from vasomim.engine.meters import Feed, Speed, Window
 from vasomim.engine.nonfinite import NonFiniteGuard
 from vasomim.engine.optim import clip_gradients, load_optimizer, set_lr, unfuse
-from vasomim.engine.processes import gather_batch, losses_of_processes, mean_over_processes, silenced
+from vasomim.engine.processes import gather_batch, losses_of_processes, silenced
 from vasomim.engine.runs import RunFolder
-from vasomim.engine.schedules import Schedule, epoch_of
+from vasomim.engine.schedules import Schedule, begun_epochs, epoch_of
 from vasomim.engine.sharding import WholeTask, gathered, is_sharded, scattered, scattered_moments, set_up
 from vasomim.engine.signals import StopFlag, stop_signals
 from vasomim.engine.step import (
@@ -40,6 +39,7 @@ from vasomim.engine.step import (
 )
 from vasomim.engine.verdict import Taken, Verdict, withhold
 from vasomim.errors import CheckpointError, Interrupted, TrainingError
+from vasomim.ops.processes import mean_over_processes
 from vasomim.types import Progress
 
 Validate = Callable[[nn.Module, Progress], Mapping[str, float]]
@@ -53,6 +53,8 @@ class FitSettings:
     total_steps: int
     steps_per_epoch: float
     """Frames / batch size; need not be whole."""
+    epochs: int | None = None
+    """Epochs the run is made of, or None: those that its steps begin."""
     seed: int = 0
     """Seed of what the task draws, such as dropout."""
     accumulate: int = 1
@@ -69,7 +71,7 @@ class FitSettings:
 
     def progress(self, step: int) -> Progress:
         """Where a run stands after `step` steps."""
-        total_epochs = max(math.ceil(self.total_steps / self.steps_per_epoch - 1e-9), 1)
+        total_epochs = self.epochs or begun_epochs(self.total_steps, self.steps_per_epoch)
         epoch = min(epoch_of(step, self.steps_per_epoch), total_epochs - 1)
         return Progress(step, self.total_steps, epoch, total_epochs, self.seed)
 
@@ -114,7 +116,7 @@ def fit(
         schedule: optimiser steps done -> learning rate.
         make_batches: optimiser step -> the batches from that step on, dicts of tensors with one first dimension. With
             `accumulate` they are cut along it, which changes nothing where the loss is a mean over it and no layer
-            looks across samples (BatchNorm and a Dice of the whole batch do).
+            looks across samples (BatchNorm, a Dice of the whole batch and pairs of frames do).
         run: takes metrics, checkpoints and the batches of bad steps.
         settings: length, seed, intervals.
         validate: called without gradients, with the task in evaluation mode and its averaged weights. It cannot
@@ -268,7 +270,7 @@ class _Loop:
         except torch.OutOfMemoryError as error:
             raise TrainingError(
                 f"out of memory on {self.fabric.device} at step {progress.step} with {batch_size(batch)} samples in "
-                f"accumulate={self.settings.accumulate} part(s); raise accumulate, the result stays the same"
+                f"accumulate={self.settings.accumulate} part(s); raise accumulate, whose effects docs/training.md names"
             ) from error
         self.fabric.strategy.precision.unscale_gradients(self.optimizer.optimizer)
         return logs, clip_gradients(self.optimizer, self.settings.clip_grad)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
-import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
@@ -16,6 +15,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from torch import Tensor
 
 from vasomim.errors import MisuseError, TrainingError, VasomimError
+from vasomim.ops.processes import gather_rows
 
 PATIENCE = timedelta(days=2)
 """Longest wait for what the first process does alone, such as extracting the vessels of all frames."""
@@ -109,28 +109,9 @@ def silenced(error: E, fabric: Fabric) -> E:
     return error
 
 
-def sum_over_processes(values: Tensor) -> Tensor:
-    """`values`, summed in place over all processes; does not wait for a CUDA device."""
-    if _several():
-        dist.all_reduce(values)  # Fabric's own would put a barrier before it
-    return values
-
-
-def mean_over_processes(values: Tensor) -> Tensor:
-    """The mean of `values` over all processes."""
-    return sum_over_processes(values.clone()) / dist.get_world_size() if _several() else values
-
-
 def gather_batch(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The batch of all processes, their shares in the order of the processes: as one process would have had it."""
-    if not _several():
-        return dict(batch)
-    whole = {}
-    for name, value in batch.items():
-        shares = [torch.empty_like(value) for _ in range(dist.get_world_size())]
-        dist.all_gather(shares, value.contiguous())
-        whole[name] = torch.cat(shares)
-    return whole
+    return {name: gather_rows(value) for name, value in batch.items()}
 
 
 @contextmanager
@@ -150,7 +131,3 @@ def losses_of_processes(fabric: Fabric) -> Iterator[None]:
             f"process {fabric.global_rank} of {fabric.world_size} lost another one, which ended, was killed or does "
             "not answer; see what it said last. The same command goes on from the newest checkpoint"
         ) from error
-
-
-def _several() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

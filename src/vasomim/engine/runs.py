@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import math
 import platform
 import subprocess
@@ -21,7 +22,10 @@ from vasomim._version import __version__
 from vasomim.errors import MisuseError, VasomimError
 from vasomim.files import clear_leftovers, contents, write_text, writing
 
+FRAMES = {"data": "the frames", "held_out": "the frames held out"}
+"""Facts by which a run that goes on tells that its frames are still the same."""
 _FORMAT = 1
+_log = logging.getLogger(__name__)
 
 
 class RunFolder:
@@ -105,16 +109,27 @@ class RunFolder:
         """Add facts to run.json.
 
         Raises:
-            MisuseError: the fact `data` (the data's fingerprint) is not that of the training so far.
+            MisuseError: a fact of `FRAMES`, a fingerprint of frames, is not that of the training so far.
         """
-        known = self.record["facts"].get("data")
-        if "data" in facts and known is not None and _plain(facts["data"]) != known and _trained(self.path):
-            raise MisuseError(
-                f"the frames are not those that the run in {self.path} began with (recorded {_short(known)}, now "
-                f"{_short(_plain(facts['data']))}); bring them back, or start a new run with another --out"
-            )
+        if _trained(self.path):
+            for name in FRAMES.keys() & facts.keys():
+                self._check_frames(name, _plain(facts[name]))
         self.record["facts"].update(_plain(facts))
         self._save_record()
+
+    def _check_frames(self, name: str, now: Any) -> None:
+        known = self.record["facts"].get(name)
+        if known is not None and known != now:
+            raise MisuseError(
+                f"{FRAMES[name]} are not those that the run in {self.path} began with (recorded {_short(known)}, now "
+                f"{_short(now)}); bring them back, or start a new run with another --out"
+            )
+        if known is None and name == "held_out":
+            _log.warning(
+                "the run in %s does not say which frames it held out, as it was begun by an earlier version: of frames "
+                "with patients or copies, others may be held out from now on",
+                self.path,
+            )
 
     def append(self, values: Mapping[str, Any]) -> None:
         """Add one line to metrics.jsonl; numbers that are not finite become null.

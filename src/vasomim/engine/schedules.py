@@ -59,3 +59,8 @@ def epoch_of(step: int, steps_per_epoch: float) -> int:
     `steps_per_epoch` is frames / batch and seldom whole; the small term keeps exact multiples exact.
     """
     return math.floor(step / steps_per_epoch + 1e-9)
+
+
+def begun_epochs(steps: int, steps_per_epoch: float) -> int:
+    """Epochs that `steps` optimiser steps begin, the last one counted whole; at least 1."""
+    return max(math.ceil(steps / steps_per_epoch - 1e-9), 1)

@@ -1,7 +1,7 @@
 """Static 8-bit quantisation of an ONNX graph: what is rounded where, in which ranges.
 
-Activations are rounded as tensors (unsigned, with a zero point), weights by output channel (signed, symmetric); written
-as QuantizeLinear and DequantizeLinear pairs, which ONNX Runtime and OpenVINO turn into 8-bit kernels.
+Activations are rounded as tensors (unsigned, with a zero point), weights by output channel (signed, symmetric, to 7
+bits); written as QuantizeLinear and DequantizeLinear pairs, which ONNX Runtime and OpenVINO turn into 8-bit kernels.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ Range = tuple[float, float]
 _READERS = ("Conv", "MatMul", "Concat", "InstanceNormalization", "Reshape", "Resize", "Shape")
 """Operations that read the rounded values of a tensor; residual sums, for one, read the exact ones."""
 _AFTER_CONVOLUTION = ("InstanceNormalization", "Reshape", "Resize")
+LARGEST_WEIGHT = 63
+"""In steps. A processor without 8-bit dot products (AVX2, no VNNI) adds the products of two neighbours in 16 bits with
+sign: 2 x 255 x 127 does not fit and is cut off without a word, 2 x 255 x 63 does."""
 
 
 @dataclass(frozen=True)
@@ -225,8 +228,8 @@ def activation_scale(low: float, high: float, *, symmetric: bool) -> tuple[npt.N
 
 
 def weight_steps(values: npt.NDArray[np.float32], axis: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Whole steps of weights, in -127..127, and the step of each channel along `axis`."""
+    """Whole steps of weights, at most `LARGEST_WEIGHT` either way, and the step of each channel along `axis`."""
     others = tuple(k for k in range(values.ndim) if k != axis)
-    scale = np.maximum(np.abs(values).max(axis=others, keepdims=True), 1e-12) / 127
-    whole = np.clip(np.rint(values / scale), -127, 127).astype(np.int8)
+    scale = np.maximum(np.abs(values).max(axis=others, keepdims=True), 1e-12) / LARGEST_WEIGHT
+    whole = np.clip(np.rint(values / scale), -LARGEST_WEIGHT, LARGEST_WEIGHT).astype(np.int8)
     return whole, scale.reshape(-1).astype(np.float32)

@@ -8,19 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-from vasomim.data.frames import is_constant, read_frame, to_unit
+from vasomim.data.frames import is_constant
 from vasomim.errors import CheckpointError, MisuseError
 from vasomim.inference.backends import Backend, BackendName, Images, Maps, choose_backend, open_runtime
 from vasomim.inference.contrast import with_usual_contrast
 from vasomim.inference.doubts import doubt_about
+from vasomim.inference.given import Frame, as_frames, as_image, check_places, check_unit
 from vasomim.inference.outputs import choose_output
 from vasomim.inference.sliding import Windows, slide
 from vasomim.inference.whole import fit
-from vasomim.models.shipped import SHIPPED, shipped_weights
+from vasomim.models.shipped import SEGMENTERS, shipped_weights
 from vasomim.ops.hysteresis import Cut
 from vasomim.types import FloatImage, Prediction
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Mode = Literal["resize", "tile"]
-Frame = npt.NDArray[Any] | Path | str
-"""A file, or pixels: (H, W) or RGB(A) (H, W, 3 or 4); integers, or floats in [0, 1]. Vessels are dark."""
 
 RULES = 2
 """Raised when the same weights and settings come to give other results; 2: aspect ratios, borders, faint frames."""
@@ -70,8 +67,9 @@ class Predictor:
             output: which of the K logits, by name; the first one if none is asked for.
 
         Raises:
-            MisuseError: a value out of range, or an unknown device, precision or output.
+            MisuseError: a value out of range or out of place, or an unknown device, precision or output.
         """
+        check_places(config)
         inference = config.get("inference", {})
         self.output = choose_output(config, output)
         channel = self.output.channel
@@ -123,10 +121,11 @@ class Predictor:
         path = shipped.path if shipped else Path(name_or_path)
         if not path.exists():
             raise MisuseError(
-                f"no weights at {name_or_path}; give {', '.join(SHIPPED)}, a run folder of `vasomim finetune` (or "
+                f"no weights at {name_or_path}; give {', '.join(SEGMENTERS)}, a run folder of `vasomim finetune` (or "
                 "`segmentor`), its export folder, or the .safetensors file in it"
             )
         model, config = _open_segmenter(path, backend, device, precision)
+        _check_segments(config, name_or_path)
         asked = output or (shipped.output if shipped else None)
         name = str(name_or_path) if shipped else _weights_name(path)
         config = {**config, "inference": {**config.get("inference", {}), **_given(mode=mode, flip=flip)}}
@@ -144,8 +143,8 @@ class Predictor:
             look like an angiogram with dark vessels.
 
         Raises:
-            MisuseError: there is no such file.
-            DataError: the frame is unreadable, holds NaN, or floats outside [0, 1].
+            MisuseError: there is no such file, or it is neither file nor pixels on the CPU.
+            DataError: the frame is unreadable, of another shape, holds NaN, or floats outside [0, 1].
         """
         return self.predict_batch([image_or_path])[0]
 
@@ -155,7 +154,8 @@ class Predictor:
         `seconds` in `meta` is an even share of the time the whole batch took.
         """
         began = time.perf_counter()
-        images = [_as_frame(frame) for frame in frames]
+        frames = as_frames(frames)
+        images = [as_image(frame) for frame in frames]
         found = self.probabilities(images)
         seconds = (time.perf_counter() - began) / max(len(images), 1)
         return [
@@ -197,9 +197,11 @@ class Predictor:
             (B, H, W) float32 in [0, 1], an array for an array, a tensor on the CPU for a tensor.
 
         Raises:
+            MisuseError: a pixel lies outside [0, 1].
             VasomimError: the device's memory does not suffice.
         """
         if isinstance(images, np.ndarray):
+            check_unit(images)
             return self.output.calibrated(self._bare(images))
         from torch import from_numpy
 
@@ -239,7 +241,7 @@ class Predictor:
         """The result for a frame; `image` is None where it is constant."""
         doubt = None if image is None else doubt_about(image)
         meta: dict[str, Any] = {
-            **({} if isinstance(frame, np.ndarray) else {"path": str(frame)}),
+            **({"path": str(frame)} if isinstance(frame, str | Path) else {}),
             "size": list(probability.shape),
             **dataclasses.asdict(self.cut),
             "weights": self.name,
@@ -267,7 +269,7 @@ def _open_segmenter(
     Raises:
         MisuseError: it is not made for that backend, device or precision.
         MissingExtraError: the backend is not installed.
-        CheckpointError: corrupt weights, or weights of something that does not segment.
+        CheckpointError: corrupt weights.
     """
     chosen, entry = choose_backend(path, backend, device)
     model: nn.Module | Backend
@@ -275,13 +277,16 @@ def _open_segmenter(
         model, config = _load_weights(entry)
     else:
         model, config = open_runtime(chosen, entry, device, precision)
+    return model, config
+
+
+def _check_segments(config: Mapping[str, Any], asked: str | Path) -> None:
     kind = config.get("kind", "segmentation")
     if kind not in _KINDS:
         raise CheckpointError(
-            f"{path} holds weights of kind {kind!r}, which segment nothing yet; fine-tune them first: "
-            f"vasomim finetune DATA --init {path}"
+            f"{asked} holds weights of kind {kind!r}, which segment nothing yet; fine-tune them first: "
+            f"vasomim finetune DATA --init {asked}"
         )
-    return model, config
 
 
 def _given(**settings: object) -> dict[str, object]:
@@ -315,13 +320,3 @@ def _weights_name(path: Path) -> str:
     path = path.resolve()
     folder = path.parent if path.is_file() else path
     return folder.parent.name if folder.name == "export" else folder.name
-
-
-def _as_frame(frame: Frame) -> FloatImage:
-    """Read or convert to (H, W) float32 in [0, 1]."""
-    if isinstance(frame, str | Path):
-        return read_frame(frame)
-    if frame.ndim == 3 and frame.shape[2] in (3, 4):
-        exact = frame.astype(np.float32) if frame.dtype.kind == "f" else frame
-        frame = cv2.cvtColor(np.ascontiguousarray(exact[..., :3]), cv2.COLOR_RGB2GRAY)
-    return to_unit(frame)

@@ -1,4 +1,4 @@
-"""What is derived from a run and its masks, in one pass over both: segmentation, overlay run, films, report."""
+"""What is derived from a run and its masks: segmentation, overlay run, films, report; frames are taken one by one."""
 
 from __future__ import annotations
 
@@ -76,6 +76,8 @@ def write_outputs(
     files = parts.files(len(source.indices))
     folder.mkdir(parents=True, exist_ok=True)
     gathered = _gather(folder, mask_of, source, files)
+    if GIF in files:  # another pass, since a GIF is encoded at once from pictures that are asked for one by one
+        write_whole(folder / GIF, encode_gif(_pictures(mask_of, source), shown_for(source)))
     if parts.dicom:
         write_whole(folder / SEGMENTATION, segmentation(gathered.packer, source, software))
         write_whole(folder / CAPTURE, capture(gathered.jpegs, source, software))
@@ -96,33 +98,27 @@ def shown_for(source: Source) -> list[float]:
 
 
 def _gather(folder: Path, mask_of: Callable[[int], BoolImage], source: Source, files: list[str]) -> _Gathered:
-    """Go through the run once: measure, pack, draw, and write the films."""
-    gathered, durations = _Gathered(), shown_for(source)
+    """Go through the run once: measure, pack, draw, and write the MP4."""
+    gathered = _Gathered()
     draws: list[Callable[[RGB], object]] = []
     if CAPTURE in files:
         draws.append(lambda picture: gathered.jpegs.append(encode_jpeg(picture)))
     with ExitStack() as stack:
         if MP4 in files:
-            film = mp4_writer(folder / MP4, source.shape, 1000 / float(np.mean(durations)))
+            film = mp4_writer(folder / MP4, source.shape, 1000 / float(np.mean(shown_for(source))))
             draws.append(stack.enter_context(film))
-        pictures = _drawn(mask_of, source, gathered, draws)
-        if GIF in files:
-            write_whole(folder / GIF, encode_gif(pictures, durations))
-        for _ in pictures:  # where no film has asked for them
-            pass
+        for index in source.indices:
+            mask = mask_of(index)
+            gathered.packer.add(mask)
+            gathered.measures.add(mask)
+            if draws:
+                picture = overlay(source.run.frame(index), mask)
+                for draw in draws:
+                    draw(picture)
     return gathered
 
 
-def _drawn(
-    mask_of: Callable[[int], BoolImage], source: Source, gathered: _Gathered, draws: list[Callable[[RGB], object]]
-) -> Iterator[Indexed]:
-    """The pictures of a GIF; on the way every frame is measured, packed and drawn."""
+def _pictures(mask_of: Callable[[int], BoolImage], source: Source) -> Iterator[Indexed]:
+    """The frames of a GIF."""
     for index in source.indices:
-        image, mask = source.run.frame(index), mask_of(index)
-        gathered.packer.add(mask)
-        gathered.measures.add(mask)
-        if draws:
-            picture = overlay(image, mask)
-            for draw in draws:
-                draw(picture)
-        yield indexed_overlay(*fit_frame(image, mask, _GIF_SIDE))
+        yield indexed_overlay(*fit_frame(source.run.frame(index), mask_of(index), _GIF_SIDE))

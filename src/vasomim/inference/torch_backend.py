@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from vasomim.errors import VasomimError
+from vasomim.errors import MisuseError, VasomimError
 from vasomim.inference.backends import Images, Maps
 from vasomim.ops.devices import DTYPES, resolve_device, resolve_precision
 
@@ -33,7 +33,11 @@ class TorchBackend:
 
     @torch.no_grad()
     def probabilities(self, images: Images) -> Maps:
-        """See `Backend.probabilities`."""
+        """See `Backend.probabilities`.
+
+        Raises:
+            MisuseError: the network's answer has another shape than logits.
+        """
         dtype = DTYPES[self.precision]
         with _evaluating(self.model), torch.autocast(self._device.type, dtype, enabled=dtype != torch.float32):
             try:
@@ -42,6 +46,11 @@ class TorchBackend:
                 raise VasomimError(
                     f"{self.device} has not enough memory for {images.shape}; lower the batch size or take --device cpu"
                 ) from error
+        if logits.ndim != 4 or logits.shape[1] <= self.channel:
+            raise MisuseError(
+                f"the network gave {tuple(logits.shape)} for frames of {images.shape}; need logits (B, K, H, W), "
+                f"K at least {self.channel + 1}"
+            )
         found: Maps = logits[:, self.channel].float().sigmoid().cpu().numpy()
         return found
 

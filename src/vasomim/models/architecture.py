@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vasomim.errors import CheckpointError
 from vasomim.models.layouts import timm_name
-from vasomim.models.registry import VITS
+from vasomim.models.sizes import VITS
 
 _KNOWN_PARTS = re.compile(
     r"norm[12]\.(weight|bias)|attn\.(qkv|query|key|value|proj)\.(weight|bias)|mlp\.fc[12]\.(weight|bias)|ls[12]\.gamma"

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vasomim.models.mae import marked_indices, take_input_norm, visible_indices
+from vasomim.models.mae import marked_indices, visible_indices
+from vasomim.models.norm import take_input_norm
 from vasomim.models.vit import Mlp, VisionTransformer, init_transformer
 from vasomim.ops.patches import grid_of
 from vasomim.ops.positions import resize_positions, sincos_2d
@@ -133,8 +134,5 @@ class CrossMAE(nn.Module):
         tokens = self.encoder.embed(self.input_norm(images))
         index = visible_indices(mask, num_hidden)[..., None].expand(-1, -1, tokens.shape[2])
         tokens = torch.cat([tokens[:, :1], tokens[:, 1:].gather(1, index)], dim=1)
-        depths = []
-        for block in self.encoder.blocks:
-            tokens = block(tokens)
-            depths.append(tokens)
-        return torch.stack([*depths[:-1], self.encoder.norm(tokens)])
+        _, *earlier, last = map(self.encoder.drop_registers, self.encoder.states(tokens))
+        return torch.stack([*earlier, self.encoder.norm(last)])

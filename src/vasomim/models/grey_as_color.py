@@ -10,7 +10,7 @@ import copy
 import torch
 from torch import Tensor
 
-from vasomim.models.norm import InputNorm
+from vasomim.models.norm import InputNorm, check_floats
 from vasomim.models.vit import PatchEmbed, VisionTransformer
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -29,6 +29,7 @@ class GreyAsColor(InputNorm):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 1, H, W) in [0, 1] -> (B, 3, H, W)."""
+        check_floats(images)
         return (images - self.channel_mean) / self.channel_std
 
     def inverse(self, images: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from vasomim.models.architecture import EncoderFacts, decoder_measures, encoder_
 from vasomim.models.layouts import layout_of
 from vasomim.models.matching import MatchReport, adapt_state
 from vasomim.models.registry import MODELS, create_model
+from vasomim.models.sizes import DECODERS, bare_name
 from vasomim.models.weight_files import container_of, find_weights, read_json_beside, read_licence, read_state_dict
 from vasomim.models.weights import is_ours, read_config
 
@@ -41,7 +42,9 @@ def inspect_weights(path: Path | str, model: str | None = None) -> dict[str, Any
     file = find_weights(path)
     state = read_state_dict(file)
     ours = read_config(file) if is_ours(file) else None
-    architecture, unfit = _architecture(file, state, ours)
+    config = _config(file, ours)
+    architecture, unfit = _architecture(file, state, ours, config)
+    decoder = decoder_measures(state, config)
     size = architecture.model if architecture else None
     return {
         "file": str(file),
@@ -54,18 +57,26 @@ def inspect_weights(path: Path | str, model: str | None = None) -> dict[str, Any
         "nonfinite": [n for n, v in state.items() if v.is_floating_point() and not v.isfinite().all()],
         "licence": _licence(file),
         "statistics": _statistics(file, ours),
-        "architecture": _measures(architecture, state, read_json_beside(file)) if architecture else None,
+        "architecture": _measures(architecture, decoder) if architecture else None,
         "unfit": unfit,
-        "models": [_comparison(name, state, architecture, ours) for name in _candidates(model, ours, size)],
+        "models": [_comparison(name, state, architecture, decoder, ours) for name in _candidates(model, ours, size)],
     }
 
 
+def _config(file: Path, ours: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What no tensor shows, in the words of transformers: of their file beside, or of ours, which says arguments."""
+    if not ours:
+        return read_json_beside(file)
+    arguments = {**DECODERS.get(bare_name(ours["model"]), {}), **ours.get("kwargs", {})}
+    return {"decoder_num_attention_heads": arguments.get("decoder_num_heads")}
+
+
 def _architecture(
-    file: Path, state: Mapping[str, Tensor], ours: Mapping[str, Any] | None
+    file: Path, state: Mapping[str, Tensor], ours: Mapping[str, Any] | None, config: Mapping[str, Any]
 ) -> tuple[EncoderFacts | None, str | None]:
     """The ViT in the file, or why there is none that our ViT can be."""
     try:
-        facts = encoder_facts(state, {} if ours else read_json_beside(file), file.name)
+        facts = encoder_facts(state, config, file.name)
     except CheckpointError as error:
         return None, None if ours and ours["kind"] == "segmentor" else str(error)
     if facts.model is None:
@@ -91,9 +102,9 @@ def _statistics(file: Path, ours: Mapping[str, Any] | None) -> dict[str, Any] | 
     return None
 
 
-def _measures(facts: EncoderFacts, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
+def _measures(facts: EncoderFacts, decoder: Mapping[str, int] | None) -> dict[str, Any]:
     sizes = {"grid": list(facts.grid), "img_size": list(facts.img_size)}
-    return {**asdict(facts), **sizes, "decoder": decoder_measures(state, config)}
+    return {**asdict(facts), **sizes, "decoder": decoder}
 
 
 def _candidates(model: str | None, ours: Mapping[str, Any] | None, size: str | None) -> list[str]:
@@ -107,15 +118,19 @@ def _candidates(model: str | None, ours: Mapping[str, Any] | None, size: str | N
 
 
 def _comparison(
-    name: str, state: Mapping[str, Tensor], facts: EncoderFacts | None, ours: Mapping[str, Any] | None
+    name: str,
+    state: Mapping[str, Tensor],
+    facts: EncoderFacts | None,
+    decoder: Mapping[str, int] | None,
+    ours: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """What `load_weights` would do with the file, for a model with the file's own patch size and registers."""
-    bare = name.removeprefix("mae_").removesuffix("_unet")
+    bare = bare_name(name)
     own: Mapping[str, Any] = facts.arguments() if facts and facts.model == bare else {}
     if ours and name == ours["model"]:
         own = ours.get("kwargs", {})
     elif own and name.startswith("mae_"):
-        own = {**own, **(decoder_measures(state, {}) or {})}
+        own = {**own, **(decoder or {})}
     try:
         report = compare(name, state, own)
     except CheckpointError as error:

@@ -5,10 +5,12 @@ He et al., CVPR 2022. B batch, C channels, L = h*w patches, V visible ones, D en
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from vasomim.models.norm import InputNorm
+from vasomim.models.norm import take_input_norm
 from vasomim.models.vit import Block, VisionTransformer, init_transformer
 from vasomim.ops.patches import grid_of
 from vasomim.ops.positions import resize_positions, sincos_2d
@@ -76,6 +78,18 @@ class MaskedAutoencoder(nn.Module):
             part.apply(init_transformer)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
+    @property
+    def measures(self) -> dict[str, Any]:
+        """Arguments that make an autoencoder of this architecture again: those of its encoder and its decoder."""
+        block = self.decoder_blocks[0]
+        assert isinstance(block, Block)
+        decoder = {
+            "decoder_embed_dim": self.decoder_embed.out_features,
+            "decoder_depth": len(self.decoder_blocks),
+            "decoder_num_heads": block.attn.num_heads,
+        }
+        return {**self.encoder.measures, **decoder}
+
     def encode(self, images: Tensor, mask: Tensor, num_hidden: int | None = None) -> Tensor:
         """Latent of the visible patches: (B, C, H, W) in [0, 1], bool (B, L) -> (B, 1 + V, D), class token first.
 
@@ -129,9 +143,3 @@ class MaskedAutoencoder(nn.Module):
                 f"mask must be bool of shape {(images.shape[0], h * w)} for these images, "
                 f"got {mask.dtype} of shape {tuple(mask.shape)}"
             )
-
-
-def take_input_norm(encoder: VisionTransformer, mean: float, std: float) -> InputNorm:
-    """Move the encoder's normalisation, if it has one, to the model that wraps it: images are normalised once."""
-    own, encoder.input_norm = encoder.input_norm, None
-    return InputNorm(mean, std) if own is None else InputNorm(float(own.mean), float(own.std))

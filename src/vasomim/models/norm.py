@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
+
+
+def check_floats(images: Tensor) -> None:
+    """Refuse grey values of 0 to 255, by their type: looking at the values would wait for the device.
+
+    Raises:
+        ValueError: if they are integers or bool.
+    """
+    if not images.is_floating_point():
+        raise ValueError(f"images are {images.dtype}; need floats in [0, 1]: divide by the full scale")
 
 
 class InputNorm(nn.Module):
@@ -29,7 +41,12 @@ class InputNorm(nn.Module):
         self.register_buffer("std", torch.tensor(float(std)), persistent=persistent)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] of any shape -> normalised images."""
+        """Images in [0, 1] of any shape -> normalised images.
+
+        Raises:
+            ValueError: if they are integers.
+        """
+        check_floats(images)
         return (images - self.mean) / self.std
 
     def inverse(self, images: Tensor) -> Tensor:
@@ -46,3 +63,15 @@ class InputNorm(nn.Module):
             raise ValueError(f"std must be above 0, got {std}; constant frames have no statistics to learn from")
         self.mean.fill_(mean)
         self.std.fill_(std)
+
+
+class MayNormalise(Protocol):
+    """A network that normalises its images itself where it has a normalisation."""
+
+    input_norm: InputNorm | None
+
+
+def take_input_norm(encoder: MayNormalise, mean: float, std: float) -> InputNorm:
+    """Move the encoder's normalisation, if it has one, to the model that wraps it: images are normalised once."""
+    own, encoder.input_norm = encoder.input_norm, None
+    return InputNorm(mean, std) if own is None else InputNorm(float(own.mean), float(own.std))

@@ -1,4 +1,4 @@
-"""Models by name. A registry is a dict; a new model is one more line in it."""
+"""Models by name. A registry is a dict; `register_vit` adds an encoder of another size and what is built around it."""
 
 from __future__ import annotations
 
@@ -13,33 +13,14 @@ from torch import nn
 from vasomim.errors import MisuseError
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.segmentation import SegmentationModel
+from vasomim.models.sizes import DECODERS, VITS, add_vit, bare_name
 from vasomim.models.unet import PlainUNet, stage_widths
 from vasomim.models.unext import UNeXt
 from vasomim.models.vit import VisionTransformer
 
 Builder = Callable[..., nn.Module]
 
-VITS: dict[str, dict[str, int]] = {
-    "vit_tiny_patch16": {"patch_size": 16, "embed_dim": 192, "depth": 12, "num_heads": 3},
-    "vit_small_patch16": {"patch_size": 16, "embed_dim": 384, "depth": 12, "num_heads": 6},
-    "vit_base_patch16": {"patch_size": 16, "embed_dim": 768, "depth": 12, "num_heads": 12},
-    "vit_large_patch16": {"patch_size": 16, "embed_dim": 1024, "depth": 24, "num_heads": 16},
-    "vit_huge_patch14": {"patch_size": 14, "embed_dim": 1280, "depth": 32, "num_heads": 16},
-    "vit_test": {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2},
-}
-"""Bare encoders; names and sizes of the literature."""
-
-DECODERS: dict[str, dict[str, int]] = {
-    # The published 512 x 8 decoder costs ten times a tiny encoder; from base upwards it is the published one.
-    "vit_tiny_patch16": {"decoder_embed_dim": 192, "decoder_depth": 4, "decoder_num_heads": 6},
-    "vit_small_patch16": {"decoder_embed_dim": 256, "decoder_depth": 4, "decoder_num_heads": 8},
-    "vit_base_patch16": {"decoder_embed_dim": 512, "decoder_depth": 8, "decoder_num_heads": 16},
-    "vit_large_patch16": {"decoder_embed_dim": 512, "decoder_depth": 8, "decoder_num_heads": 16},
-    "vit_huge_patch14": {"decoder_embed_dim": 512, "decoder_depth": 8, "decoder_num_heads": 16},
-    "vit_test": {"decoder_embed_dim": 32, "decoder_depth": 1, "decoder_num_heads": 2},
-}
-"""Size of the decoder that goes with each encoder."""
-
+_DEFAULTS = {"in_chans": 1, "mlp_ratio": 4.0, "qkv_bias": True, "num_classes": 0, "reg_tokens": 0}
 _UNETS: dict[str, dict[str, Any]] = {"vit_test": {"widths": (8, 8, 16), "bottleneck": 16}}
 
 _MAE_ARGUMENTS = ("decoder_embed_dim", "decoder_depth", "decoder_num_heads", "mean", "std")
@@ -61,7 +42,7 @@ def encoder_arguments(name: str, kwargs: Mapping[str, Any]) -> tuple[str, dict[s
     Raises:
         MisuseError: if that model has no encoder.
     """
-    bare = name.removeprefix("mae_").removesuffix("_unet")
+    bare = bare_name(name)
     if bare not in VITS:
         raise MisuseError(f"{name} has no ViT encoder; choose a mae_* model, a *_unet model or a bare vit_*")
     return bare, _split_kwargs(kwargs, (*_MAE_ARGUMENTS, *_UNET_ARGUMENTS))[1]
@@ -87,16 +68,52 @@ def _build_plain_unet(first: int, most: int, in_chans: int, img_size: int, **kwa
     return PlainUNet(in_chans, **{"widths": stage_widths(img_size, first, most), **kwargs})
 
 
+def _around(name: str) -> dict[str, Builder]:
+    """An encoder by its name, and the models around it by theirs."""
+    return {
+        name: partial(_build_vit, name),
+        f"mae_{name}": partial(_build_mae, name),
+        f"{name}_unet": partial(_build_unet, name),
+    }
+
+
 MODELS: dict[str, Builder] = {
-    **{name: partial(_build_vit, name) for name in VITS},
-    **{f"mae_{name}": partial(_build_mae, name) for name in VITS},
-    **{f"{name}_unet": partial(_build_unet, name) for name in VITS},
+    **{model: builder for name in VITS for model, builder in _around(name).items()},
     "unet_plain": partial(_build_plain_unet, 32, 512),
     "unet_half": partial(_build_plain_unet, 16, 256),
     "unet_test": partial(_build_plain_unet, 4, 16),
     "unext_s": partial(_build_unext, (8, 16, 32, 64, 128)),
     "unext_test": partial(_build_unext, (4, 6, 8, 12, 16)),
 }
+
+
+def register_vit(name: str, sizes: Mapping[str, int], decoder: Mapping[str, int] | None = None) -> None:
+    """Add an encoder of another size: `name`, `mae_name` and `name_unet` are then models like all others.
+
+    For this process: whatever loads or trains such a model calls it first.
+
+    Args:
+        name: A new one of the form vit_*.
+        sizes: `patch_size`, `embed_dim`, `depth` and `num_heads`.
+        decoder: `decoder_embed_dim`, `decoder_depth` and `decoder_num_heads` of its autoencoder; by default those of
+            our encoder that is nearest in width.
+
+    Raises:
+        MisuseError: if the name is taken or of another form, or the sizes are incomplete or do not divide.
+    """
+    add_vit(name, sizes, decoder)
+    MODELS.update(_around(name))
+
+
+def own_arguments(name: str, model: VisionTransformer | MaskedAutoencoder) -> dict[str, Any]:
+    """What `create_model` needs beside the name to make a model of this architecture: its image size, and what differs.
+
+    Args:
+        name: Of our model that it was made from.
+        model: May differ from it in any of its `measures`.
+    """
+    usual = {**_DEFAULTS, **VITS[bare_name(name)], **DECODERS[bare_name(name)]}
+    return {key: value for key, value in model.measures.items() if key not in usual or value != usual[key]}
 
 
 def list_models(pattern: str = "*") -> list[str]:

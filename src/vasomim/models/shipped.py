@@ -22,6 +22,7 @@ class Shipped:
     folder: str
     about: str
     output: str | None = None
+    segments: bool = True
 
     @property
     def path(self) -> Path:
@@ -33,8 +34,9 @@ SHIPPED: Final[dict[str, Shipped]] = {
     "default": Shipped("default", "main vessels, as ARCADE outlines them"),
     "full-tree": Shipped("default", "every vessel that is seen, side branches included", "full-tree"),
     "fast": Shipped("fast", "main vessels, several times as fast and less accurate"),
-    "encoder": Shipped("encoder", "a pre-trained ViT-Ti, to start fine-tuning from"),
+    "encoder": Shipped("encoder", "a pre-trained ViT-Ti, to start fine-tuning from", segments=False),
 }
+SEGMENTERS: Final = tuple(name for name, weights in SHIPPED.items() if weights.segments)
 
 
 def shipped_weights(name: str | Path) -> Shipped | None:

@@ -5,14 +5,17 @@ Dosovitskiy et al., ICLR 2021; stochastic depth: Huang et al., ECCV 2016.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vasomim.models.norm import InputNorm
+from vasomim.models.norm import InputNorm, check_floats
 from vasomim.ops.patches import grid_of
 from vasomim.ops.positions import resize_positions, sincos_2d
 
@@ -114,6 +117,11 @@ class Block(nn.Module):
         return out
 
 
+def last_of(states: Iterable[Tensor]) -> Tensor:
+    """The last of them; those before it are let go."""
+    return deque(states, maxlen=1).pop()
+
+
 def init_transformer(module: nn.Module) -> None:
     """Xavier-uniform linear layers, zero biases, unit LayerNorms (the initialisation MAE trains stably from)."""
     if isinstance(module, nn.Linear):
@@ -200,6 +208,30 @@ class VisionTransformer(nn.Module):
         """Number of blocks."""
         return len(self.blocks)
 
+    @property
+    def num_registers(self) -> int:
+        """Register tokens R."""
+        return 0 if self.reg_token is None else self.reg_token.shape[1]
+
+    @property
+    def measures(self) -> dict[str, Any]:
+        """Arguments that make a ViT of this architecture again; what only training knows of, none of them shows."""
+        block = self.blocks[0]
+        assert isinstance(block, Block)
+        height, width = (side * self.patch_size for side in self.grid_size)
+        return {
+            "img_size": height if height == width else (height, width),
+            "patch_size": self.patch_size,
+            "in_chans": self.in_chans,
+            "embed_dim": self.embed_dim,
+            "depth": self.depth,
+            "num_heads": block.attn.num_heads,
+            "mlp_ratio": block.mlp.fc1.out_features / self.embed_dim,
+            "qkv_bias": block.attn.qkv.bias is not None,
+            "num_classes": self.head.out_features if isinstance(self.head, nn.Linear) else 0,
+            "reg_tokens": self.num_registers,
+        }
+
     def positions(self, grid: tuple[int, int]) -> Tensor:
         """Positions of the class token and of an h x w grid: -> (1, 1 + h*w, D)."""
         pos_embed = self.pos_embed
@@ -229,14 +261,15 @@ class VisionTransformer(nn.Module):
         """Take them out again: (B, 1 + R + N, D) -> (B, 1 + N, D)."""
         if self.reg_token is None:
             return tokens
-        return torch.cat([tokens[:, :1], tokens[:, 1 + self.reg_token.shape[1] :]], dim=1)
+        return torch.cat([tokens[:, :1], tokens[:, 1 + self.num_registers :]], dim=1)
 
     def embed(self, x: Tensor) -> Tensor:
         """Class token and patch tokens with positions: (B, C, H, W) -> (B, 1 + L, D).
 
         Raises:
-            ValueError: if H or W is not a multiple of the patch size, or the channels differ.
+            ValueError: if H or W is not a multiple of the patch size, the channels differ, or images are integers.
         """
+        check_floats(x)
         if x.shape[1] != self.in_chans:
             raise ValueError(f"images have {x.shape[1]} channels, this model takes {self.in_chans}")
         grid = grid_of(x.shape[2], x.shape[3], self.patch_size)
@@ -245,12 +278,17 @@ class VisionTransformer(nn.Module):
         tokens = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), self.patch_embed(x)], dim=1)
         return tokens + self.positions(grid)
 
-    def run_blocks(self, tokens: Tensor) -> Tensor:
-        """All blocks, which see the registers too, and the last norm: (B, 1 + N, D) -> (B, 1 + N, D)."""
+    def states(self, tokens: Tensor) -> Iterator[Tensor]:
+        """What enters the first block and what leaves each, one at a time: (B, 1 + N, D) -> (B, 1 + R + N, D)."""
         tokens = self.add_registers(tokens)
+        yield tokens
         for block in self.blocks:
             tokens = block(tokens)
-        normed: Tensor = self.norm(self.drop_registers(tokens))
+            yield tokens
+
+    def run_blocks(self, tokens: Tensor) -> Tensor:
+        """All blocks, which see the registers too, and the last norm: (B, 1 + N, D) -> (B, 1 + N, D)."""
+        normed: Tensor = self.norm(self.drop_registers(last_of(self.states(tokens))))
         return normed
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -271,10 +309,8 @@ class VisionTransformer(nn.Module):
         if list(indices) != sorted(set(indices)) or not indices or not 0 <= indices[0] <= indices[-1] < self.depth:
             raise ValueError(f"indices must rise within 0..{self.depth - 1}, got {list(indices)}")
         h, w = grid_of(x.shape[2], x.shape[3], self.patch_size)
-        tokens = self.add_registers(self.embed(x))
         maps = []
-        for number, block in enumerate(self.blocks[: indices[-1] + 1]):
-            tokens = block(tokens)
+        for number, tokens in enumerate(islice(self.states(self.embed(x)), indices[-1] + 2), start=-1):
             if number in indices:
                 patches = self.drop_registers(self.norm(tokens) if norm else tokens)[:, 1:]
                 maps.append(patches.transpose(1, 2).reshape(x.shape[0], self.embed_dim, h, w))
@@ -283,14 +319,13 @@ class VisionTransformer(nn.Module):
     def class_attention(self, x: Tensor) -> Tensor:
         """How the class token attends to the patches in the last block, mean over heads: (B, C, H, W) -> (B, L).
 
-        Non-negative; a row sums to 1 less what the class token gives to itself (Caron et al., ICCV 2021, figure 1).
+        Non-negative; a row sums to 1 less what the class token gives to itself (Caron et al., ICCV 2021, figure 1) and
+        to the registers.
         """
-        tokens = self.embed(x)
-        *earlier, last = self.blocks
-        for block in earlier:
-            tokens = block(tokens)
+        tokens, last = last_of(islice(self.states(self.embed(x)), self.depth)), self.blocks[-1]
         assert isinstance(last, Block)
-        return last.attn.first_row(last.norm1(tokens)).mean(1)[:, 1:]
+        rows = last.attn.first_row(last.norm1(tokens)).mean(1)  # (B, 1 + R + L)
+        return rows[:, 1 + self.num_registers :]
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) -> class token (B, D), or (B, num_classes) with a head."""

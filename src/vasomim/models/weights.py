@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from vasomim.errors import CheckpointError, MisuseError, WriteError
 from vasomim.files import whole_folder
 from vasomim.models.architecture import EncoderFacts, decoder_measures, encoder_facts
+from vasomim.models.fitting import check_is, first_few, misfits, seen_measures
 from vasomim.models.layouts import Layout, layout_of, to_timm
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.matching import MatchReport, adapt_state, check_finite
 from vasomim.models.norm import InputNorm
-from vasomim.models.registry import VITS, create_model, encoder_arguments
+from vasomim.models.registry import create_model, encoder_arguments
+from vasomim.models.sizes import VITS
 from vasomim.models.vit import VisionTransformer
 from vasomim.models.weight_files import CARD, CONFIG, WEIGHTS, find_weights, read_json_beside, read_state_dict
 
@@ -87,19 +89,9 @@ def _check_config(config: Any, where: Path) -> None:
 
 def _load_strictly(model: nn.Module, state: Mapping[str, Tensor], where: Path) -> None:
     """Every name and every shape must agree; says which do not."""
-    target = model.state_dict()
-    wrong = [f"{n} is missing" for n in target if n not in state]
-    wrong += [f"{n} is unknown" for n in state if n not in target]
-    wrong += [
-        f"{n} has shape {tuple(state[n].shape)}, not {tuple(t.shape)}"
-        for n, t in target.items()
-        if n in state and state[n].shape != t.shape
-    ]
+    wrong = misfits(model.state_dict(), state)
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise CheckpointError(
-            f"{where} does not fit its {CONFIG}: {'; '.join(wrong[:3])}{more}; export the weights again"
-        )
+        raise CheckpointError(f"{where} does not fit its {CONFIG}: {first_few(wrong)}; export the weights again")
     check_finite(state)
     model.load_state_dict(dict(state))
 
@@ -129,12 +121,23 @@ def load_pretrained(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
 def load_weights(model: nn.Module, path: Path | str) -> MatchReport:
     """Start a model from any weights that fit its encoder, in place; the report says what was used.
 
+    A model that normalises its images (`input_norm`) takes over the statistics that the weights were trained with,
+    where the file or our config beside it says them; those of a bare ViT stay with whoever feeds it.
+
+    Args:
+        model: Any of ours.
+        path: As `load_encoder` takes it.
+
     Raises:
         MisuseError: if the path does not exist.
         CheckpointError: if the file is corrupt or of another architecture.
     """
     adapted, report = adapt_state(model, read_state_dict(path))
     model.load_state_dict(adapted, strict=False)
+    norm = getattr(model, "input_norm", None)
+    if isinstance(norm, InputNorm) and "input_norm.mean" in report.missing and is_ours(path):
+        config = read_json_beside(find_weights(path))  # our bare encoders hold timm's tensors alone
+        norm.set(config.get("mean", float(norm.mean)), config.get("std", float(norm.std)))
     return report
 
 
@@ -148,11 +151,13 @@ def _stored(model: nn.Module, dtype: torch.dtype | None) -> dict[str, Tensor]:
 
 
 def _described(model: nn.Module, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config with version and statistics filled in, checked before anything is written."""
+    """The config with version, statistics and image size filled in, checked before anything is written."""
     norm = getattr(model, "input_norm", None)
     statistics = {"mean": float(norm.mean), "std": float(norm.std)} if isinstance(norm, InputNorm) else {}
     full = {"format_version": FORMAT_VERSION, **statistics, **config}
     _check_config(full, Path(CONFIG))
+    full["kwargs"] = {**seen_measures(model), **full.get("kwargs", {})}
+    check_is(model, full["model"], full["kwargs"])
     return full
 
 
@@ -164,12 +169,14 @@ def save_pretrained(
     Args:
         folder: Where to; an older export there is replaced.
         model: The model; an encoder, an MAE, a segmentor or a segmentation model.
-        config: `kind` (one of `KINDS`), `model` (its registry name), `kwargs` (for `create_model`) and free metadata.
+        config: `kind` (one of `KINDS`), `model` (its registry name), `kwargs` (for `create_model`; image size and
+            channels are filled in where a ViT shows them) and free metadata.
         card: The model card, Markdown: what it is, intended use, metrics.
         dtype: Store parameters in this type, such as `torch.float16`; as they are by default.
 
     Raises:
-        CheckpointError: if the config is incomplete or the folder cannot be written.
+        MisuseError: if there is no model of that name, or it does not take such arguments.
+        CheckpointError: if the config is incomplete or describes another model, or the folder cannot be written.
     """
     text = json.dumps(_described(model, config), indent=2, sort_keys=True)
     write_weights_folder(folder, _stored(model, dtype), {CONFIG: text + "\n", CARD: card})
@@ -234,7 +241,8 @@ def load_encoder(
     to be normalised as those weights expect.
 
     Args:
-        path: Run folder, export folder, Hugging Face folder or weight file.
+        path: `encoder`, `default` or another name of the package's weights, or a run folder, export folder, Hugging
+            Face folder or weight file.
         format: `vasomim`, a layout (`timm`, `mae`, `dino`, `hf-vit`, `hf-vitmae`, `hf-dinov2`), or `auto` to find out.
         model: Registry name of the ViT; by default the one the file was made for.
         in_chans: Image channels; by default as in our file, 1 for a foreign one.

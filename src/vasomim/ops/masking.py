@@ -129,8 +129,11 @@ def guided_mask(
         noise: (B, 2, L) in (0, 1) to use instead: [:, 0] for the guided, [:, 1] for the random patches.
 
     Raises:
-        ValueError: if a share is out of range or a shape does not fit.
+        ValueError: if a share is out of range, a shape does not fit, or `guidance` is no tensor.
     """
+    if not isinstance(guidance, Tensor) or guidance.ndim != 3:
+        got = f"{type(guidance).__name__} of shape {tuple(getattr(guidance, 'shape', ()))}"
+        raise ValueError(f"guidance must be a tensor (B, H, W), got {got}; stack frames, or take torch.from_numpy")
     if not 0 <= guided_fraction <= 1:
         raise ValueError(f"guided_fraction must lie in [0, 1], got {guided_fraction}")
     weights = patch_sums(guidance, patch_size)  # (B, L); normalising would only shift all logarithms alike

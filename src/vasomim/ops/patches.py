@@ -63,13 +63,14 @@ def patch_sums(maps: Tensor, patch_size: int) -> Tensor:
 
 
 def normalize_patches(patches: Tensor, eps: float = 1e-6) -> tuple[Tensor, Tensor, Tensor]:
-    """Give every patch mean 0 and variance 1: (B, L, P) -> (normalised (B, L, P), mean (B, L, 1), variance (B, L, 1)).
+    """Give every patch mean 0 and variance 1: (B, L, P) -> (normalised (B, L, P), mean (B, L, 1), scale (B, L, 1)).
 
-    The variance is the unbiased one, as in MAE's per-patch targets; undo with `x * (var + eps).sqrt() + mean`.
+    The scale is the root of the unbiased variance, as in MAE's per-patch targets, and of `eps`: undo with
+    `x * scale + mean`.
     """
-    variance = patches.var(-1, keepdim=True)
+    scale = (patches.var(-1, keepdim=True) + eps).sqrt()
     mean = patches.mean(-1, keepdim=True)
-    return (patches - mean) / (variance + eps).sqrt(), mean, variance
+    return (patches - mean) / scale, mean, scale
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:

@@ -25,10 +25,13 @@ def gather_rows(x: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+def sum_over_processes(x: Tensor) -> Tensor:
+    """`x`, summed in place over all processes; does not wait for a CUDA device."""
+    if _several():
+        dist.all_reduce(x)  # Fabric's own would put a barrier before it
+    return x
+
+
 def mean_over_processes(x: Tensor) -> Tensor:
     """Mean of a tensor over all processes, without gradient."""
-    if not _several():
-        return x.detach()
-    total = x.detach().clone()
-    dist.all_reduce(total)
-    return total / dist.get_world_size()
+    return sum_over_processes(x.detach().clone()) / dist.get_world_size() if _several() else x.detach()

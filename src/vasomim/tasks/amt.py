@@ -92,7 +92,7 @@ class AMTTask(nn.Module):
         `counts` are those of unseen and of thrown patches; without them the device is asked, which waits for it.
         """
         mae = self.mae
-        targets = patch_targets(images, mae.input_norm, mae.patch_size, self.norm_pix_loss)
+        targets = patch_targets(images, mae, self.norm_pix_loss)
         grid = grid_of(images.shape[-2], images.shape[-1], mae.patch_size)
         tokens = mae.place(mae.encode(images, hidden | thrown, counts[0]), hidden | thrown, grid)  # (B, 1 + L, E)
         index = visible_indices(thrown, counts[1])  # (B, K)
@@ -104,7 +104,7 @@ class AMTTask(nn.Module):
     def reconstruct(self, images: Tensor, mask: Tensor) -> Reconstruction:
         """Decode frames (B, C, H, W) in [0, 1] from the patches that `mask` (B, L) leaves visible; none is thrown."""
         mae = self.mae
-        return decode(images, mask, mae(images, mask), mae.input_norm, mae.patch_size, norm_pix_loss=self.norm_pix_loss)
+        return decode(images, mask, mae(images, mask), mae, norm_pix_loss=self.norm_pix_loss)
 
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:
         """Attention, hidden and thrown patches and the frames decoded without either."""

@@ -53,7 +53,7 @@ class CrossMAETask(nn.Module):
         images, model = batch["image"], self.model
         mask = uniform_mask(batch, progress, model.patch_size, self.mask_ratio)
         asked = self.draw_asked(batch, progress, mask)
-        targets = patch_targets(images, model.input_norm, model.patch_size, self.norm_pix_loss)
+        targets = patch_targets(images, model, self.norm_pix_loss)
         hidden, count = num_hidden(mask.shape[1], self.mask_ratio), self.num_asked(mask.shape[1])
         index = marked_indices(asked, count)[..., None].expand(-1, -1, targets.shape[2])
         loss = patch_errors(model(images, mask, asked, hidden, count), targets.gather(1, index)).mean()
@@ -71,11 +71,11 @@ class CrossMAETask(nn.Module):
     def reconstruct(self, images: Tensor, mask: Tensor) -> Reconstruction:
         """Decode all hidden patches of frames (B, C, H, W) in [0, 1]; visible ones are the frame's own."""
         model = self.model
-        targets = patch_targets(images, model.input_norm, model.patch_size, self.norm_pix_loss)
+        targets = patch_targets(images, model, self.norm_pix_loss)
         hidden = num_hidden(mask.shape[1], self.mask_ratio)
         index = marked_indices(mask, hidden)[..., None].expand(-1, -1, targets.shape[2])
         predictions = targets.scatter(1, index, model(images, mask, mask, hidden, hidden).float())
-        return decode(images, mask, predictions, model.input_norm, model.patch_size, norm_pix_loss=self.norm_pix_loss)
+        return decode(images, mask, predictions, model, norm_pix_loss=self.norm_pix_loss)
 
     @torch.no_grad()
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:

@@ -51,7 +51,7 @@ class DeblurringTask(nn.Module):
         """Decode sharp frames (B, C, H, W) in [0, 1] from the visible patches of blurred ones."""
         mae = self.mae
         predictions = mae(gaussian_blur(images, self.sigma), mask, num_hidden(mask.shape[1], self.mask_ratio))
-        return decode(images, mask, predictions, mae.input_norm, mae.patch_size, norm_pix_loss=self.norm_pix_loss)
+        return decode(images, mask, predictions, mae, norm_pix_loss=self.norm_pix_loss)
 
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:
         """Hidden patches and decoded frames of a batch, as in training."""

@@ -75,14 +75,13 @@ class DINOTask(nn.Module):
         wanted = [self.teacher(view) for view in views[:NUM_LARGE]]
         fixed = progress.step < self.fixed_share * progress.total_steps
         answers = [self.student.head(self.student.features(view), fixed) for view in views]
-        temperature = self.teacher_temperature(progress)
+        temperature, center = self.teacher_temperature(progress), self.center.before(progress)
         pairs = [(answer, want) for i, want in enumerate(wanted) for j, answer in enumerate(answers) if i != j]
         losses = [
-            distillation_loss(answer, want, self.center.mean, self.student_temperature, temperature)
-            for answer, want in pairs
+            distillation_loss(answer, want, center, self.student_temperature, temperature) for answer, want in pairs
         ]
         if self.training:
-            self.center.update(torch.cat(wanted))
+            self.center.update(torch.cat(wanted), progress)
         loss = torch.stack(losses).mean()
         return StepOutput(loss, {"loss": loss.detach()})
 

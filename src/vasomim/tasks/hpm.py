@@ -70,7 +70,7 @@ class HPMTask(nn.Module):
             self.teacher.follow(self.miner, warm_momentum(progress, self.momentum), progress)
         mask = self.draw_mask(batch, self.difficulty(images), progress)
         predictions, expected = self.miner(images, mask, num_hidden(mask.shape[1], self.mask_ratio))
-        targets = patch_targets(images, mae.input_norm, mae.patch_size, self.norm_pix_loss)
+        targets = patch_targets(images, mae, self.norm_pix_loss)
         terms = {
             "reconstruction": reconstruction_loss(predictions, targets, mask),
             "ranking": ranking_loss(expected, patch_errors(predictions, targets), mask),
@@ -94,7 +94,7 @@ class HPMTask(nn.Module):
         """Decode frames (B, C, H, W) in [0, 1] from the patches that `mask` (B, L) leaves visible."""
         mae = self.model
         predictions = mae(images, mask, num_hidden(mask.shape[1], self.mask_ratio))
-        return decode(images, mask, predictions, mae.input_norm, mae.patch_size, norm_pix_loss=self.norm_pix_loss)
+        return decode(images, mask, predictions, mae, norm_pix_loss=self.norm_pix_loss)
 
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:
         """Difficulty in the eyes of the teacher, hidden patches and decoded frames, as in training."""

@@ -7,23 +7,16 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from vasomim.models.norm import InputNorm
 from vasomim.models.vit import VisionTransformer
-from vasomim.tasks.reconstruction import Inspection, Reconstruction
+from vasomim.tasks.reconstruction import Inspection, ReadsPatches, Reconstruction
 from vasomim.types import Progress
 
 
-class EncoderModel(Protocol):
+class EncoderModel(ReadsPatches, Protocol):
     """A model around the encoder that is pre-trained."""
 
     @property
     def encoder(self) -> VisionTransformer: ...
-
-    @property
-    def input_norm(self) -> InputNorm: ...
-
-    @property
-    def patch_size(self) -> int: ...
 
 
 @runtime_checkable

@@ -17,8 +17,9 @@ _SURELY_NOT = -30.0
 class PartialLabelsTask(nn.Module):
     """A network from frames to two logits a pixel: main vessels, known of some frames, and the tree, of all.
 
-    Pixels of frames whose main vessels are unknown count as right, with no gradient: the loss of the main vessels is
-    a sum over the others, and small where they are few.
+    Pixels of frames whose main vessels are unknown count as right, with no gradient. The cross-entropy of the main
+    vessels, a mean over all pixels, is then small where few frames are known; their Dice is that of the known frames
+    and weighs as much however few these are.
     """
 
     labelled: Tensor

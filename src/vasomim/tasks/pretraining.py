@@ -7,7 +7,7 @@ Letters: B frames, L patches, P values a patch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,11 @@ from vasomim.tasks.frozen import FrozenSegmentor
 from vasomim.tasks.prototypes import cross_image_term
 from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, mask_noise, num_patches
 from vasomim.types import Progress, StepOutput
+
+Masker = Callable[..., Tensor]
+"""As `guided_mask`: guidance (B, H, W); by name patch_size, mask_ratio, guided_fraction, noise -> bool (B, L)."""
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""As `reconstruction_loss`: predictions (B, L, P), targets (B, L, P), mask (B, L) -> scalar."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +56,21 @@ class PretrainingTask(nn.Module):
         consistency_weight: float = 1.0,
         prototype_weight: float = 0.0,
         prototype_temperature: float = 0.2,
+        masker: Masker = guided_mask,
+        loss: Loss = reconstruction_loss,
     ) -> None:
         """Join the parts; a segmentor is needed by guidance `co` and by a positive consistency weight.
+
+        Args:
+            mae: What is trained.
+            plan: What guides the masking.
+            segmentor: Logits of frames; it is frozen.
+            norm_pix_loss: Normalise each target patch by its own mean and variance.
+            consistency_weight: lambda.
+            prototype_weight: mu.
+            prototype_temperature: Sharpness of the term across frames.
+            masker: From guidance to hidden patches, as many in each row as `num_hidden` says.
+            loss: From predictions and targets to L_rec.
 
         Raises:
             ValueError: the segmentor is needed and missing, or there is no guidance to pool prototypes by.
@@ -63,6 +81,7 @@ class PretrainingTask(nn.Module):
         self.norm_pix_loss = norm_pix_loss
         self.consistency_weight = consistency_weight
         self.prototype_weight, self.prototype_temperature = prototype_weight, prototype_temperature
+        self.masker, self.loss = masker, loss
         if prototype_weight > 0 and plan.guidance == "none":
             raise ValueError("prototypes are pooled by the guidance, which is none")
         if segmentor is None and (plan.guidance == "co" or consistency_weight > 0):
@@ -90,13 +109,13 @@ class PretrainingTask(nn.Module):
         images = batch["image"]
         seen = self._segment(images)
         decoded = self.reconstruct(images, self.draw_mask(batch, seen, progress))
-        terms = {"reconstruction": reconstruction_loss(decoded.predictions, decoded.targets, decoded.mask)}
+        terms = {"reconstruction": self.loss(decoded.predictions, decoded.targets, decoded.mask)}
         loss = terms["reconstruction"]
         if self.segmentor is not None and seen is not None and self.consistency_weight > 0:
             terms["consistency"] = consistency_loss(self.segmentor(decoded.images).float(), seen)
             loss = loss + self.consistency_weight * terms["consistency"]
         if self.prototype_weight > 0:
-            terms["prototypes"] = self._across_frames(images, self.guidance_map(batch, seen))
+            terms["prototypes"] = self._across_frames(batch, self.guidance_map(batch, seen))
             loss = loss + self.prototype_weight * terms["prototypes"]
         return StepOutput(loss, {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}})
 
@@ -104,7 +123,7 @@ class PretrainingTask(nn.Module):
         """Hidden patches (B, L) of a batch; `seen` is the segmentor's logits of its frames, if any."""
         plan, patch = self.plan, self.mae.patch_size
         share = guided_fraction(progress.epoch, progress.total_epochs, plan.guided_start, plan.guided_end)
-        return guided_mask(
+        return self.masker(
             self.guidance_map(batch, seen),
             patch_size=patch,
             mask_ratio=plan.mask_ratio,
@@ -125,19 +144,19 @@ class PretrainingTask(nn.Module):
         """Decode frames (B, C, H, W) in [0, 1] from the patches that `mask` (B, L) leaves visible."""
         mae = self.mae
         predictions = mae(images, mask, num_hidden(mask.shape[1], self.plan.mask_ratio))
-        return decode(images, mask, predictions, mae.input_norm, mae.patch_size, norm_pix_loss=self.norm_pix_loss)
+        return decode(images, mask, predictions, mae, norm_pix_loss=self.norm_pix_loss)
 
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:
         """Guidance, hidden patches and decoded frames of a batch, as in training."""
         images = batch["image"]
-        seen = self.segmentor(images) if self.segmentor is not None else None
+        seen = self._segment(images)
         mask = self.draw_mask(batch, seen, progress)
         return Inspection({"guidance": self.guidance_map(batch, seen)}, mask, self.reconstruct(images, mask).images)
 
-    def _across_frames(self, images: Tensor, guidance: Tensor) -> Tensor:
-        """The cross-image term of frames (B, C, H, W) in [0, 1] under G (B, H, W); one more pass of the encoder."""
-        tokens = self.mae.encoder.forward_features(self.mae.input_norm(images))[:, 1:]
-        return cross_image_term(tokens, guidance, self.mae.patch_size, self.prototype_temperature)
+    def _across_frames(self, batch: Mapping[str, Tensor], guidance: Tensor) -> Tensor:
+        """The cross-image term of a batch under G (B, H, W); one more pass of the encoder."""
+        tokens = self.mae.encoder.forward_features(self.mae.input_norm(batch["image"]))[:, 1:]
+        return cross_image_term(tokens, guidance, batch["vessels"], self.mae.patch_size, self.prototype_temperature)
 
     def _segment(self, images: Tensor) -> Tensor | None:
         """Logits (B, 1, H, W) of the original frames; one pass serves the guidance and the consistency target."""

@@ -12,18 +12,19 @@ from vasomim.losses import prototype_loss
 from vasomim.ops.patches import patch_sums
 
 
-def cross_image_term(tokens: Tensor, guidance: Tensor, patch_size: int, temperature: float) -> Tensor:
+def cross_image_term(tokens: Tensor, guidance: Tensor, vessels: Tensor, patch_size: int, temperature: float) -> Tensor:
     """`prototype_loss` of a batch: each frame's tokens pooled by the vessel in their patches, and by what is not.
 
     Args:
         tokens: (B, L, D) of whole frames, nothing hidden: late in a run guided masking leaves no vessel visible.
-        guidance: G (B, H, W) in [0, 1].
+        guidance: G (B, H, W) in [0, 1], which weighs the tokens.
+        vessels: B (B, H, W) in [0, 1]; frames without any have no say. G cannot tell: a sigmoid in it is never 0.
         patch_size: side of a patch.
         temperature: sharpness.
     """
     shares = patch_sums(guidance, patch_size) / patch_size**2  # (B, L)
     vessel, background = pooled(tokens.float(), shares), pooled(tokens.float(), 1 - shares)
-    return prototype_loss(vessel, background, shares.sum(1) > 0, temperature=temperature)
+    return prototype_loss(vessel, background, vessels.flatten(1).any(1), temperature=temperature)
 
 
 def pooled(tokens: Tensor, weights: Tensor) -> Tensor:

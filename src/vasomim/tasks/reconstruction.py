@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from torch import Tensor
 
@@ -15,6 +16,16 @@ from vasomim.ops.masking import random_mask
 from vasomim.ops.noise import counter_uniform
 from vasomim.ops.patches import grid_of, normalize_patches, patchify, unpatchify
 from vasomim.types import Progress
+
+
+class ReadsPatches(Protocol):
+    """A model that normalises frames and looks at patches of them."""
+
+    @property
+    def input_norm(self) -> InputNorm: ...
+
+    @property
+    def patch_size(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +75,30 @@ def num_patches(images: Tensor, patch_size: int) -> int:
     return h * w
 
 
-def patch_targets(images: Tensor, input_norm: InputNorm, patch_size: int, norm_pix_loss: bool) -> Tensor:
+def patch_targets(images: Tensor, model: ReadsPatches, norm_pix_loss: bool) -> Tensor:
     """What predictions of the patches are compared with: (B, C, H, W) in [0, 1] -> (B, L, P)."""
-    patches = patchify(input_norm(images), patch_size)
+    patches = patchify(model.input_norm(images), model.patch_size)
     return normalize_patches(patches)[0] if norm_pix_loss else patches
 
 
 def decode(
-    images: Tensor, mask: Tensor, predictions: Tensor, input_norm: InputNorm, patch_size: int, *, norm_pix_loss: bool
+    images: Tensor, mask: Tensor, predictions: Tensor, model: ReadsPatches, *, norm_pix_loss: bool
 ) -> Reconstruction:
-    """Targets and decoded frames of predictions (B, L, P) of all patches of images (B, C, H, W) in [0, 1].
+    """Targets and decoded frames of what `model` predicts (B, L, P) of all patches of images (B, C, H, W) in [0, 1].
 
     The decoded frame is made of all predicted patches, hidden and visible. Where patches are normalised, they get the
-    mean and variance of the target patch back.
+    mean and scale of the target patch back.
     """
-    normal = input_norm(images)
+    normal, patch_size = model.input_norm(images), model.patch_size
     patches = patchify(normal, patch_size)  # (B, L, P)
     predictions = predictions.float()
     if not norm_pix_loss:
         pixels, targets = predictions, patches
     else:
-        targets, mean, var = normalize_patches(patches)
-        pixels = predictions * var.add(1e-6).sqrt() + mean
+        targets, mean, scale = normalize_patches(patches)
+        pixels = predictions * scale + mean
     grid = grid_of(images.shape[-2], images.shape[-1], patch_size)
-    decoded = input_norm.inverse(unpatchify(pixels, patch_size, grid, normal.shape[1]))
+    decoded = model.input_norm.inverse(unpatchify(pixels, patch_size, grid, normal.shape[1]))
     return Reconstruction(mask, predictions, targets, decoded)
 
 

@@ -50,7 +50,7 @@ class SimMIMTask(nn.Module):
     def reconstruct(self, images: Tensor, mask: Tensor) -> Reconstruction:
         """Decode frames (B, C, H, W) in [0, 1]; targets are grey values, not normalised patch by patch."""
         model = self.model
-        return decode(images, mask, model(images, mask), model.input_norm, model.patch_size, norm_pix_loss=False)
+        return decode(images, mask, model(images, mask), model, norm_pix_loss=False)
 
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:
         """Hidden patches and decoded frames of a batch, as in training."""

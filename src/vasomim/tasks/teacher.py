@@ -57,6 +57,8 @@ class Center(nn.Module):
     """Running mean of a teacher's outputs, (K,)."""
 
     mean: Tensor
+    mean_before: Tensor
+    mean_outputs: Tensor
     track_running_stats = True
     """So the loop takes a bad batch back out of it, as of BatchNorm's statistics."""
 
@@ -64,8 +66,26 @@ class Center(nn.Module):
         super().__init__()
         self.momentum = momentum
         self.register_buffer("mean", torch.zeros(size))
+        # Of the step in progress; not in the checkpoint: those are taken between steps.
+        self._step: int | None = None
+        self._count = 0
+        self.register_buffer("mean_before", torch.zeros(size), persistent=False)
+        self.register_buffer("mean_outputs", torch.zeros(size), persistent=False)
+
+    def before(self, progress: Progress) -> Tensor:
+        """The mean as it was before this step, whichever part of its batch asks."""
+        return self.mean_before if progress.step == self._step else self.mean
 
     @torch.no_grad()
-    def update(self, outputs: Tensor) -> None:
-        """Move to momentum * mean + (1 - momentum) * mean of `outputs` (B, K), over all processes."""
-        self.mean.lerp_(mean_over_processes(outputs.float().mean(0)), 1 - self.momentum)
+    def update(self, outputs: Tensor, progress: Progress) -> None:
+        """Move to momentum * mean + (1 - momentum) * mean of `outputs` (B, K), over all processes, once a step.
+
+        Parts of one batch count as one: the mean before it moves towards that of all parts so far.
+        """
+        if progress.step != self._step:
+            self._step, self._count = progress.step, 0
+            self.mean_before.copy_(self.mean)
+            self.mean_outputs.zero_()
+        self._count += len(outputs)
+        self.mean_outputs.lerp_(mean_over_processes(outputs.float().mean(0)), len(outputs) / self._count)
+        self.mean.copy_(self.mean_before.lerp(self.mean_outputs, 1 - self.momentum))

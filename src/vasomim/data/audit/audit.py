@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,15 +17,11 @@ from vasomim.data.audit.look import Job, look_at
 from vasomim.data.audit.mask_checks import mask_findings, pairing_findings
 from vasomim.data.audit.split_checks import copy_findings, kept_frames, lists_of_kept, patient_findings
 from vasomim.data.audit.summary import summarise
-from vasomim.data.copies import Copies, Pair, compare_records, find_copies
-from vasomim.data.pool import map_in_processes
-from vasomim.errors import DataError
+from vasomim.data.copies import WORTH, Copies, Pair, compare_records, find_copies
+from vasomim.data.pool import map_in_processes, num_workers
 from vasomim.ops.likeness import Likeness
 
 T = TypeVar("T")
-
-PER_WORKER = 64
-"""Frames that are worth the start of a process."""
 
 
 class Watch(Protocol):
@@ -70,29 +64,17 @@ def audit_folders(roots: Sequence[Path], workers: int = 0, watch: Watch | None =
     """
     start = time.perf_counter()
     watch = watch or _unwatched
-    workers = workers or os.cpu_count() or 1
     layout = find_layout(roots)
-    try:
-        return _audit(layout, workers, watch, start)
-    except BrokenProcessPool as broken:
-        raise DataError("a worker process died, probably out of memory; try again with fewer workers") from broken
-
-
-def _audit(layout: Layout, workers: int, watch: Watch, start: float) -> Audit:
     masks = {home.name: masks_by_stem(home) for home in layout.sets}
     annotations = [(home, home.annotations[0], read_annotations(home.annotations[0])) for home in _annotated(layout)]
     jobs = _jobs(layout.frames, masks, {home.name: content for home, _, content in annotations})
-    count = min(workers, 1 + len(jobs) // PER_WORKER)
+    count = num_workers(workers, len(jobs), WORTH)
     looks = list(watch("reading frames", len(jobs), map_in_processes(look_at, jobs, count)))
     read = time.perf_counter() - start
     seen = list(zip(layout.frames, looks, strict=True))
     copies, whole = _find_copies(seen, workers, watch)
     frames = [seen[index][0] for index in whole]
-    findings = [*layout.findings, *frame_findings(seen), *unread_findings(layout.others), *mask_findings(seen)]
-    for home in layout.sets:
-        findings += _set_findings(home, [item for item in seen if item[0].home is home], masks[home.name])
-    for home, file, content in annotations:
-        findings += coco_findings(home, file, content, [item for item in seen if item[0].home is home])
+    findings = _file_findings(layout, seen, masks, annotations)
     findings += [*copy_findings(frames, copies), *patient_findings(layout.frames)]
     sizes = [looks[index].shape[0] * looks[index].shape[1] for index in whole]
     kept = kept_frames(frames, copies, sizes)
@@ -133,6 +115,21 @@ def _find_copies(seen: Sequence[Seen], workers: int, watch: Watch) -> tuple[Copi
 
     prints = [look.prints for _, look in seen if look.prints]
     return find_copies(prints, [frame.run for frame in frames], compare), whole
+
+
+def _file_findings(
+    layout: Layout,
+    seen: Sequence[Seen],
+    masks: dict[str, dict[str, list[Path]]],
+    annotations: Sequence[tuple[AuditSet, Path, Annotations]],
+) -> list[Finding]:
+    """Findings about each file, and about what lies beside the frames of its set."""
+    found = [*layout.findings, *frame_findings(seen), *unread_findings(layout.others), *mask_findings(seen)]
+    for home in layout.sets:
+        found += _set_findings(home, [item for item in seen if item[0].home is home], masks[home.name])
+    for home, file, content in annotations:
+        found += coco_findings(home, file, content, [item for item in seen if item[0].home is home])
+    return found
 
 
 def _set_findings(home: AuditSet, seen: Sequence[Seen], masks: dict[str, list[Path]]) -> list[Finding]:

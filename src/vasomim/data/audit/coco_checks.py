@@ -120,7 +120,7 @@ def _images(entries: Sequence[object], found: Annotations) -> dict[Hashable, Lis
     again: list[str] = []
     broken = 0
     for entry in entries:
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("file_name"), str) or "id" not in entry:
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("file_name"), str) or not _has_id(entry):
             broken += 1
             continue
         listed = Listed(entry["file_name"], _shape(entry))
@@ -140,10 +140,10 @@ def _images(entries: Sequence[object], found: Annotations) -> dict[Hashable, Lis
 
 
 def _repeated_ids(entries: Sequence[Mapping[str, Any]], images: Mapping[Hashable, Listed], found: Annotations) -> None:
-    counts = Counter(_key(entry["id"]) for entry in entries if "id" in entry)
+    counts = Counter(_key(entry["id"]) for entry in entries if _has_id(entry))
     repeated = {key for key, count in counts.items() if count > 1}
     if repeated:
-        files = _files([entry for entry in entries if "id" in entry and _key(entry["id"]) in repeated], images)
+        files = _files([entry for entry in entries if _key(entry.get("id")) in repeated], images)
         found.problems.append(
             ("duplicate_annotation_id", files, f"uses {len(repeated)} annotation ids more than once", len(repeated))
         )
@@ -154,7 +154,7 @@ def _category_names(categories: object) -> dict[Hashable, str]:
     return {
         _key(entry["id"]): str(entry.get("name", ""))
         for entry in entries
-        if isinstance(entry, Mapping) and "id" in entry
+        if isinstance(entry, Mapping) and _has_id(entry)
     }
 
 
@@ -259,6 +259,11 @@ def _is_finite(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) < 1e18 and math.isfinite(value)
+
+
+def _has_id(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry can be referred to; a null refers to nothing."""
+    return entry.get("id") is not None
 
 
 def _key(value: object) -> Hashable:

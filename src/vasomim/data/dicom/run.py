@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +28,15 @@ from vasomim.errors import DataError
 from vasomim.types import FloatImage
 
 OPEN_RUNS = 32
-"""Headers that a process keeps; no pixels and no open files."""
+"""Runs that a process keeps: headers, grey tables and, of a subtracted run, its last mask; no frames, no open files."""
+MEASURED_SPANS = 4096
+"""Grey scales that a process keeps: a run that is opened again need not be sampled again."""
+Key = tuple[Any, ...]
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
-_measured: dict[tuple[Any, ...], Span] = {}
-"""Grey scales found so far: a run that is opened again need not be sampled again."""
-_runs: OrderedDict[tuple[Any, ...], DicomRun] = OrderedDict()
-_runs_lock = threading.Lock()
+_measured: OrderedDict[Key, Span] = OrderedDict()
+_runs: OrderedDict[Key, DicomRun] = OrderedDict()
+_lock = threading.Lock()
 
 
 def open_run(path: Path | str, name: str | None = None, *, subtract: bool = False) -> DicomRun:
@@ -62,16 +65,21 @@ def cached_run(path: Path, name: str, *, subtract: bool = False) -> DicomRun:
     except OSError:
         return _open(path, name, subtract)  # which says what is wrong
     key = (path, name, subtract, stat.st_mtime_ns, stat.st_size)
-    with _runs_lock:
-        if key in _runs:
-            _runs.move_to_end(key)
-            return _runs[key]
-    run = _open(path, name, subtract)
-    with _runs_lock:
-        _runs[key] = run
-        while len(_runs) > OPEN_RUNS:
-            _runs.popitem(last=False)
-    return run
+    return _kept(_runs, key, lambda: _open(path, name, subtract), OPEN_RUNS)
+
+
+def _kept(held: OrderedDict[Key, T], key: Key, make: Callable[[], T], limit: int) -> T:
+    """What is held under a key, made where it is missing; beyond the limit the longest unused goes."""
+    with _lock:
+        if key in held:
+            held.move_to_end(key)
+            return held[key]
+    made = make()  # without the lock: threads that open other runs need not wait
+    with _lock:
+        held[key] = made
+        while len(held) > limit:
+            held.popitem(last=False)
+    return made
 
 
 def _open(path: Path, name: str, subtract: bool) -> DicomRun:
@@ -177,8 +185,12 @@ class DicomRun:
         return hashlib.blake2b(self.encoded(0) + str(len(self)).encode(), digest_size=6).hexdigest()
 
     def _is_worth_showing(self, index: int) -> bool:
+        return not self._rules or self._masked_by(index) is not None
+
+    def _masked_by(self, index: int) -> MaskRule | None:
+        """The rule of a frame, unless the frame is part of its own mask."""
         rule = rule_for(self._rules, index)
-        return not self._rules or (rule is not None and index not in rule.masks)
+        return None if rule is None or index in rule.masks else rule
 
     def _best(self) -> list[int]:
         candidates = self.select(None)
@@ -204,26 +216,30 @@ class DicomRun:
 
     def _grey_table(self, index: int) -> npt.NDArray[np.float32]:
         rendering = self._renderings[index]
-        if rendering not in self._tables:
+        table = self._tables.get(rendering)
+        if table is None:
             fallback = self._span("frames", self._modality_values) if rendering.interest is None else None
+            table = rendering.table(self._layout, fallback)
             if len(self._tables) >= 4:  # the frames of an enhanced object may all have windows of their own
                 self._tables.clear()
-            self._tables[rendering] = rendering.table(self._layout, fallback)
-        return self._tables[rendering]
+            self._tables[rendering] = table
+        return table  # not looked up again: another thread may have cleared the tables
 
     def _modality_values(self, index: int) -> npt.NDArray[Any]:
         return self._renderings[0].modality(self.stored(index).astype(np.float64))
 
     def _shown_difference(self, rule: MaskRule, index: int) -> FloatImage:
-        span = self._span("differences", self._difference)
+        span = self._span("differences", self._measurable)
         grey = span(self._difference(index, rule).astype(np.float64)).astype(np.float32)
         return np.float32(1) - grey if self._renderings[0].inverted else grey
 
-    def _difference(self, index: int, rule: MaskRule | None = None) -> Values:
-        """A frame less its mask; of a frame without mask nothing."""
-        rule = rule or rule_for(self._rules, index)
-        if rule is None or index in rule.masks:
-            return np.empty((0, 0), np.float32)
+    def _measurable(self, index: int) -> Values:
+        """A difference that the grey scale is measured on; nothing of masks, which less themselves show no contrast."""
+        rule = self._masked_by(index)
+        return np.empty((0, 0), np.float32) if rule is None else self._difference(index, rule)
+
+    def _difference(self, index: int, rule: MaskRule) -> Values:
+        """A frame less its mask."""
         held = self._mask
         if held is None or held[0] != rule or not rule.masks:
             held = rule, mask_of(rule, index, self._logarithmic)
@@ -236,10 +252,7 @@ class DicomRun:
 
     def _span(self, kind: str, values: Callable[[int], npt.NDArray[Any]]) -> Span:
         """The grey scale of the run, measured once in a process."""
-        key = (*self._key, kind)
-        if key not in _measured:
-            _measured[key] = measured_span(values, len(self))
-        return _measured[key]
+        return _kept(_measured, (*self._key, kind), lambda: measured_span(values, len(self)), MEASURED_SPANS)
 
 
 def _extents(path: Path, header: Header, layout: PixelLayout) -> Sequence[Sequence[Extent]]:
