@@ -82,7 +82,7 @@ def test_run__rows_of_another_budget_are_refused(
     sets = ["--unlabelled", "set", "--train", "set", "--val", "set", "--finetune-steps", "10"]
     asked = ["--methods", "scratch", "--labels", "0.1", "--seeds", "0"]
     assert main([*VERB, "--data", str(tmp_path / "data"), "--out", str(rows), *sets, *asked]) == 2
-    assert "scratch_0.1_0 has another budget (finetune_steps 400, asked 10)" in capsys.readouterr().err
+    assert "scratch_0.1_0 with another budget or data (finetune_steps 400, asked 10)" in capsys.readouterr().err
 
 
 def test_benchmark__alone_names_its_parts(capsys: pytest.CaptureFixture[str]) -> None:

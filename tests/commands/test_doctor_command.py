@@ -14,10 +14,13 @@ import pytest
 
 from vasomim.cli.app import main
 from vasomim.commands.doctor import example
+from vasomim.commands.doctor_page import _marked
 from vasomim.data.audit.findings import KINDS, finding
+from vasomim.data.audit.look import Job, look_at
 from vasomim.data.frames import write_png
 from vasomim.data.open import open_frames
 from vasomim.synth.angiogram import Angiogram, generate
+from vasomim.types import Record
 
 INDICES = (0, 4, 6, 8, 9, 11)
 
@@ -144,3 +147,17 @@ def test_example__names_the_first_files_once():
         "2 files are identical: 1.png, 2.png"
     )
     assert example(finding("unreadable", ["1.png"], "1.png is empty")) == "1.png is empty"
+
+
+@pytest.mark.parametrize("classes", [None, frozenset(), frozenset({1, 2}), frozenset({1, 2, 3, 4})])
+def test_page__shows_the_mask_that_was_audited(
+    tmp_path: Path, angiograms: dict[int, Angiogram], classes: frozenset[int] | None
+) -> None:
+    image, mask = angiograms[0].image, angiograms[0].mask
+    write_png(tmp_path / "frame.png", image)
+    write_png(tmp_path / "mask.png", mask * np.arange(1, 5, dtype=np.uint8).repeat(50))
+    job = Job(Record("frame", tmp_path / "frame.png"), tmp_path / "mask.png", classes)
+    audited, shown = look_at(job).mask, _marked("full_mask", job, np.zeros(mask.shape, np.float32))
+    assert audited is not None
+    assert shown is not None
+    assert shown.mean() == audited.share > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import shutil
@@ -17,12 +18,13 @@ from vasomim.data.augment import CenterResize, JointCrop
 from vasomim.data.open import open_frames, open_labelled
 from vasomim.data.packed import BitPlane, GreyPlane, PackDataset, PackSettings, packed_frames
 from vasomim.data.packing import pack_frames, verify_pack
-from vasomim.data.samples import concatenate, read_lazily, subset
+from vasomim.data.samples import changed, concatenate, read_lazily, subset
 from vasomim.data.splits import content_groups, label_subset, split_holdout
 from vasomim.data.statistics import pixel_statistics
 from vasomim.data.stream import SampleStream, make_loader
 from vasomim.errors import DataError, MisuseError
 from vasomim.ops.full_scale import FULL_SCALES
+from vasomim.types import Sample
 
 VESSELS = {"extraction": "reference"}
 SETTINGS = PackSettings(vessels="reference 4")
@@ -200,6 +202,26 @@ def test_packed_frames__looks_through_subsets_alone(pack: Path) -> None:
     assert found[0] is packed
     assert found[1] == [8, 5]
     assert packed_frames(concatenate([subset(packed, [1]), subset(packed, [2])])) is None
+    assert packed_frames(changed(packed, lambda sample: sample)) is None
+
+
+class Mirrored:
+    """Frames of a pack in another order, and the other way round."""
+
+    def __init__(self, dataset: PackDataset, indices: list[int]) -> None:
+        self.dataset, self.indices = dataset, indices
+        self.records = [dataset.records[index] for index in indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.dataset[self.indices[index]]
+        return dataclasses.replace(sample, image=sample.image[:, ::-1])
+
+
+def test_packed_frames__takes_nothing_for_a_subset_that_only_looks_like_one(pack: Path) -> None:
+    assert packed_frames(Mirrored(PackDataset(pack), [2, 0])) is None
 
 
 def flip(path: Path, position: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,9 +11,8 @@ import numpy as np
 
 from vasomim.data.audit.audit import Audit
 from vasomim.data.audit.findings import KINDS, Finding
-from vasomim.data.audit.look import Job
-from vasomim.data.frames import mask_values, read_channels, read_record
-from vasomim.data.polygons import rasterise
+from vasomim.data.audit.look import Job, read_mask
+from vasomim.data.frames import read_record
 from vasomim.errors import VasomimError
 from vasomim.ops.burnt_text import text_boxes
 from vasomim.types import BoolImage, FloatImage
@@ -111,13 +109,8 @@ def _marked(kind: str, job: Job, image: FloatImage) -> BoolImage | None:
         return _outlined(image)
     if kind not in MASKED:
         return None
-    mask = _mask(job.mask, job.classes) if job.mask else rasterise(job.outlines or (), image.shape)
+    mask = read_mask(job, (image.shape[0], image.shape[1]))
     return mask if mask.shape == image.shape else None
-
-
-def _mask(path: Path, classes: frozenset[int] | None) -> BoolImage:
-    values = mask_values(read_channels(path))
-    return np.asarray(values > (0 if classes else values.max() / 2))
 
 
 def _outlined(image: FloatImage) -> BoolImage:

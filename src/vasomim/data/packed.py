@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vasomim.data.codecs import Bits, Codec, Levels, decode_bits, decode_levels, to_unit_range
-from vasomim.data.samples import FrameDataset, LazySample
+from vasomim.data.samples import FrameDataset, LazySample, Subset
 from vasomim.errors import DataError, MisuseError
 from vasomim.files import stays_inside
 from vasomim.types import BoolImage, FloatImage, Record, Sample
@@ -387,8 +387,7 @@ def packed_frames(dataset: FrameDataset) -> tuple[PackDataset, list[int]] | None
     """The pack, and the frames of it, that a data set is made of; None where it is made of anything else."""
     if isinstance(dataset, PackDataset):
         return dataset, list(range(len(dataset)))
-    inner, indices = getattr(dataset, "dataset", None), getattr(dataset, "indices", None)
-    if inner is None or indices is None:
+    if not isinstance(dataset, Subset):
         return None
-    found = packed_frames(inner)
-    return None if found is None else (found[0], [found[1][index] for index in indices])
+    found = packed_frames(dataset.dataset)
+    return None if found is None else (found[0], [found[1][index] for index in dataset.indices])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import PurePath
 from typing import Any, Protocol
 
@@ -79,7 +80,7 @@ class VesselSource(Protocol):
 
 def subset(dataset: FrameDataset, indices: Sequence[int]) -> FrameDataset:
     """The frames at `indices`, in that order."""
-    return _Subset(dataset, [int(index) for index in indices])
+    return Subset(dataset, [int(index) for index in indices])
 
 
 def concatenate(datasets: Sequence[FrameDataset]) -> FrameDataset:
@@ -109,7 +110,17 @@ def concatenate(datasets: Sequence[FrameDataset]) -> FrameDataset:
 
 def with_vessels(dataset: FrameDataset, store: VesselSource) -> FrameDataset:
     """The same frames with `Sample.vessels` read from `store`."""
-    return _WithVessels(dataset, store)
+    return changed(dataset, partial(_add_vessels, store))
+
+
+def _add_vessels(store: VesselSource, sample: AnySample) -> AnySample:
+    vessels = store.load(sample.record)
+    if vessels.shape != sample.image.shape:
+        raise DataError(
+            f"frame {sample.record.id} is {_size(sample.image.shape)} but its extracted vessels are "
+            f"{_size(vessels.shape)}; extract them again from these frames"
+        )
+    return dataclasses.replace(sample, vessels=vessels)
 
 
 def changed(dataset: FrameDataset, change: Change) -> FrameDataset:
@@ -144,7 +155,9 @@ def distinct_tails(roots: Sequence[str]) -> list[str]:
     raise MisuseError(f"the same frames are given twice, below {', '.join(sorted(set(roots)))}; name each folder once")
 
 
-class _Subset:
+class Subset:
+    """Some frames of a data set, unchanged."""
+
     def __init__(self, dataset: FrameDataset, indices: list[int]) -> None:
         self.dataset, self.indices = dataset, indices
         self.records: Sequence[Record] = [dataset.records[index] for index in indices]
@@ -174,32 +187,6 @@ class _Concatenation:
     def lazily(self, index: int) -> AnySample:
         part, inner = self.where[index]
         return dataclasses.replace(read_lazily(self.datasets[part], inner), record=self.records[index])
-
-
-class _WithVessels:
-    def __init__(self, dataset: FrameDataset, store: VesselSource) -> None:
-        self.dataset, self.store = dataset, store
-        self.records = dataset.records
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Sample:
-        sample = self.dataset[index]
-        return dataclasses.replace(sample, vessels=self._load(sample))
-
-    def lazily(self, index: int) -> AnySample:
-        sample = read_lazily(self.dataset, index)
-        return dataclasses.replace(sample, vessels=self._load(sample))
-
-    def _load(self, sample: AnySample) -> BoolImage:
-        vessels = self.store.load(sample.record)
-        if vessels.shape != sample.image.shape:
-            raise DataError(
-                f"frame {sample.record.id} is {_size(sample.image.shape)} but its extracted vessels are "
-                f"{_size(vessels.shape)}; extract them again from these frames"
-            )
-        return vessels
 
 
 class _Changed:

@@ -154,19 +154,31 @@ def _channels(pixels: npt.NDArray[Any]) -> str:
     return "colour" if marked.any() else "grey in colour"
 
 
+def read_mask(job: Job, shape: tuple[int, int]) -> BoolImage:
+    """The mask of a job as the audit takes it, from its file or, for a frame (H, W), from its outlines.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    return rasterise(job.outlines or (), shape) if job.mask is None else _read_mask(job.mask, job.classes)[0]
+
+
+def _read_mask(path: Path, classes: frozenset[int] | None) -> tuple[BoolImage, int]:
+    """A mask, and how many pixels have none of the values that it may have."""
+    values = mask_values(read_channels(path))
+    mask = np.asarray(values > (values.max() / 2 if classes is None else 0))
+    allowed = [0, values.max()] if classes is None else list(classes)
+    return mask, int(np.count_nonzero(~np.isin(values, allowed)))
+
+
 def _look_at_mask(job: Job, shape: tuple[int, ...], maps: Ridges | None) -> MaskLook:
-    if job.outlines:
-        mask = rasterise(job.outlines, (shape[0], shape[1]))
-        stray = 0
+    if job.mask is None:
+        mask, stray = read_mask(job, (shape[0], shape[1])), 0
     else:
-        assert job.mask is not None
         try:
-            values = mask_values(read_channels(job.mask))
+            mask, stray = _read_mask(job.mask, job.classes)
         except VasomimError as error:
             return MaskLook(error=str(error).replace(str(job.mask), job.mask.name))
-        mask = np.asarray(values > (values.max() / 2 if job.classes is None else 0))
-        allowed = [0, values.max()] if job.classes is None else list(job.classes)
-        stray = int(np.count_nonzero(~np.isin(values, allowed)))
     share = float(mask.mean())
     known = MaskLook(None, (mask.shape[0], mask.shape[1]), share, stray)
     if maps is None or mask.shape != shape or not SMALL_SHARE <= share <= LARGE_SHARE:
