@@ -314,7 +314,7 @@ def test_evaluate__a_place_that_cannot_be_written_fails_before_the_work(
     labelled: Path, darkness: Darkness, tmp_path: Path, place: str, run: Run
 ) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(VasomimError, match=r"cannot write in .*Not a directory|is a file"):
+    with pytest.raises(VasomimError, match=r"cannot write .*Not a directory|is a file"):
         run(labelled, weights="run", out=tmp_path / place)
     assert not darkness.seen
 

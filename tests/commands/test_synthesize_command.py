@@ -96,26 +96,24 @@ def test_run__refuses_a_foreign_folder_or_a_file(tmp_path: Path) -> None:
 def test_run__full_disk_is_one_line_and_nothing_half_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_bytes = Path.write_bytes
-    written: list[Path] = []
+    replace, written = Path.replace, []
 
-    def fill_up(self: Path, content: bytes) -> int:
-        written.append(self)
+    def fill_up(self: Path, target: Path) -> Path:
+        written.append(target)
         if len(written) > 5:
-            write_bytes(self, content[:10])
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write_bytes(self, content)
+        return replace(self, target)
 
-    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    monkeypatch.setattr(Path, "replace", fill_up)
     assert (
         main(["synthesize", "--out", str(tmp_path / "s"), "--num-frames", "4", "--size", "64", "--workers", "1"]) == 1
     )
     lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert len(lines) == 1
     assert "No space left on device" in lines[0]
-    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    monkeypatch.undo()
+    assert not [path for path in (tmp_path / "s").rglob("*") if path.name.startswith(".")]
     for path in (tmp_path / "s").rglob("*.png"):
-        assert not path.name.startswith(".")
         read_frame(path)
     assert run(config(tmp_path / "s", num_frames=4)) == 0
     run(config(tmp_path / "fresh", num_frames=4))

@@ -34,7 +34,7 @@ from vasomim.errors import ConfigError
                 ema=2.0,
             ),
             [
-                "lr must be above 0, got -1",
+                "lr must be at least 0, got -1",
                 "base_lr must be above 0, got 0",
                 "min_lr must be at least 0, got -1",
                 "betas must lie in [0, 1), got (2, 2)",

@@ -154,7 +154,7 @@ class OptimConfig:
     def _rules_of_rates(self) -> list[tuple[bool, str]]:
         low, high = min(self.betas), max(self.betas)
         return [
-            above_zero("lr", 1 if self.lr is None else self.lr),
+            at_least("lr", self.lr or 0, 0),
             above_zero("base_lr", self.base_lr),
             at_least("min_lr", self.min_lr, 0),
             (low >= 0 and high < 1, f"betas must lie in [0, 1), got {self.betas}"),
