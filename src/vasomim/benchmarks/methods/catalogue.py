@@ -53,7 +53,7 @@ MAE = Start(recipe="mae_laptop")
 VASOMIM = Start(recipe="pretrain_laptop", segmentor="trained", cost=1.37)
 
 MAIN: dict[str, Method] = {
-    "scratch": Method(title="from scratch", tried=2),
+    "scratch": Method(title="from scratch", finetune="scratch_laptop", tried=3),
     "mae": Method(title="plain MAE", start=MAE),
     "vasomim_v1": Method(title="VasoMIM v1", start=Start(recipe="vasomim_v1_laptop", segmentor="trained", cost=1.39)),
     "vasomim": Method(title="VasoMIM v2", start=VASOMIM),
