@@ -78,8 +78,8 @@ CARDS: Final[dict[str, Words]] = {
         "frames of ARCADE's train part are in it twice, outlined anew: these masks agree to 0.74 to 0.94 Dice, 0.88 on average. "
         "Read scores near that as equal.\n"
         "- Not compared at this length of training: the same network from scratch, and a convolutional U-Net. At 400 steps and "
-        "224 px the start from VasoMIM is ahead of scratch by 0.018 Dice [0.012, 0.025] with all labels, one seed each "
-        "(docs/results.md).",
+        "224 px the start from VasoMIM lies above scratch by 0.018 Dice [0.012, 0.025] with all labels, in one training "
+        "each, too few to call it a fact (docs/results.md).",
     },
     "fast": {
         "about": "Main vessels in X-ray coronary angiograms on slow machines: UNeXt-S (Valanarasu & Patel, MICCAI 2022), "
@@ -101,7 +101,7 @@ CARDS: Final[dict[str, Words]] = {
         "125 frames of ARCADE, 50 of XCAD and 50 of DCA1. No network has seen frames of the latter two.",
         "recipe": "`pretrain_laptop`: 2,400 steps of 16 crops of 224 px, AdamW 5e-4, co-guidance and consistency, on one CPU "
         "core. A ridge probe of its frozen tokens explains R² 0.63 of the vessel share of held-out patches; "
-        "fine-tuned with all labels of ARCADE it gives 0.747 Dice at 224 px, scratch 0.728 (docs/results.md). "
+        "fine-tuned with all labels of ARCADE it gives 0.747 Dice at 224 px, scratch 0.728, one training each (docs/results.md). "
         "Stored in 16 bit.",
         "measured": "",
         "limits": "Pre-trained for a three-thousandth of the published budget (38,400 crops against 137 million): a start that "

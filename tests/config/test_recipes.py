@@ -24,7 +24,7 @@ from vasomim.models.sizes import model_names
 
 def verb_of(name: str) -> str:
     first = name.partition("_")[0]
-    supervised = {"pseudo", "synthetic", "unet"}  # every other name that is no verb is a pre-training method
+    supervised = {"pseudo", "scratch", "synthetic", "unet"}  # every other name that is no verb is a pre-training method
     return first if first in VERBS else "finetune" if first in supervised else "pretrain"
 
 

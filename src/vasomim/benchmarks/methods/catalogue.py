@@ -56,6 +56,7 @@ VASOMIM = Start(recipe="pretrain_laptop", segmentor="trained", cost=1.37)
 
 MAIN: dict[str, Method] = {
     "scratch": Method(title="from scratch", tried=2),
+    "scratch_flat": Method(title="from scratch, no layer decay", finetune="scratch_laptop"),
     "mae": Method(title="plain MAE", start=MAE),
     "vasomim_v1": Method(title="VasoMIM v1", start=Start(recipe="vasomim_v1_laptop", segmentor="trained", cost=1.39)),
     "vasomim": Method(title="VasoMIM v2", start=VASOMIM),
