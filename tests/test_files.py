@@ -108,6 +108,19 @@ def test_whole_folder__is_there_when_all_of_it_is(tmp_path: Path) -> None:
         pass
 
 
+def test_whole_folder__clears_the_stage_of_a_dead_process_and_leaves_that_of_a_living_one(tmp_path: Path) -> None:
+    dead, living, other = (
+        left_behind(tmp_path / name, pid) for name, pid in (("out", gone()), ("out", os.getppid()), ("else", gone()))
+    )
+    for stage in (dead, living, other):
+        stage.mkdir()
+        (stage / "half").write_text("")
+    with whole_folder(tmp_path / "out"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["out", living.name, other.name])
+    assert (living / "half").exists()
+
+
 def test_whole_folder__that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with whole_folder(tmp_path / "out") as stage:
         (stage / "old").write_text("1")
@@ -140,6 +153,8 @@ def test_whole_folder__killed_between_both_names_comes_back(tmp_path: Path) -> N
         (stage / "old").write_text("1")
     assert subprocess.run([sys.executable, "-c", program, str(out)], check=False).returncode == 9
     assert not out.exists()
+    with pytest.raises(MisuseError, match="is not empty"), whole_folder(out):
+        pass
     with pytest.raises(KeyError), whole_folder(out, replace=True):
         raise KeyError
     assert names(tmp_path) == ["out", "out/old"]

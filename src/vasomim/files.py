@@ -99,11 +99,11 @@ def whole_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
         MisuseError: `out` is a file, or holds something and is not to be replaced.
         LongNameError, WriteError: as `writing`; what was there is untouched.
     """
-    refuse_filled(out, replace=replace)
     place = out.resolve()  # a link stays, and `.` has a name
     stage = _beside(place)
     with writing(out):
         _clear_beside(place)
+        refuse_filled(out, replace=replace)  # after what a killed writer had moved aside is back
         try:
             stage.mkdir(parents=True)
             yield stage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from run_tools import SECRETS, band, make_run
 
 from vasomim.data.frames import read_mask, read_pixels
 from vasomim.data.open import open_frames
-from vasomim.errors import DataError, Interrupted, VasomimError
+from vasomim.errors import Interrupted, LongNameError, VasomimError, WriteError
 from vasomim.inference import run_outputs
 from vasomim.inference import runs as module
 from vasomim.inference.files import PredictionSummary, open_folder, predict_into
@@ -180,14 +181,21 @@ def test_predict_runs__what_a_run_that_became_unreadable_gave_goes(source: Path,
 def test_predict_runs__a_run_that_cannot_be_written_keeps_what_it_gave(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise DataError("cannot write it: No space left on device; free some space")
+    def failing(error: type[WriteError]) -> Callable[..., None]:
+        def write(*_: object) -> None:
+            raise error("cannot write it")
+
+        return write
 
     out = tmp_path / "out"
     predict(source, out, pictures=Parts(overlays=False))
     before = content(out)
-    monkeypatch.setattr(module, "write_pictures", full)
+    monkeypatch.setattr(module, "write_pictures", failing(LongNameError))
     assert len(predict(source, out).failures) == 3
+    assert content(out) == before
+    monkeypatch.setattr(module, "write_pictures", failing(WriteError))
+    with pytest.raises(WriteError):  # a full disk is no matter of one run
+        predict(source, out)
     assert content(out) == before
 
 

@@ -131,7 +131,8 @@ def extract_folder(
 
     Raises:
         MisuseError: no frame, repeated ids, or `out` holds something else.
-        DataError: nothing can be written to `out`, or a worker process died.
+        DataError: a worker process died.
+        WriteError: nothing can be written to `out`.
         Interrupted: stopped by Ctrl-C; what is written stays.
     """
     _check_ids(records)

@@ -92,7 +92,8 @@ def pack_frames(
 
     Raises:
         MisuseError: no frames, or `out` holds something else or is being written.
-        DataError: nothing can be written, no frame can be used, or a worker process died.
+        DataError: no frame can be used, or a worker process died.
+        WriteError: nothing can be written.
         Interrupted: stopped by Ctrl-C; what is written stays.
     """
     if not len(dataset):

@@ -44,7 +44,7 @@ def write_pictures(root: Path, frame_id: str, image: FloatImage, prediction: Pre
     """Write the pictures of one frame below `root`; safe to call from several threads.
 
     Raises:
-        DataError: they cannot be written, for example because the disk is full.
+        LongNameError, WriteError: as `write_png`.
     """
     if parts.overlays:
         write_png(root / "overlays" / f"{frame_id}.png", overlay(image, prediction.mask))
@@ -99,7 +99,8 @@ class PredictionFolder:
         """Write the pictures of one frame; safe to call from several threads.
 
         Raises:
-            DataError: they cannot be written, or the id would lead out of the folder.
+            DataError: the id would lead out of the folder.
+            LongNameError, WriteError: as `write_png`.
         """
         self.file("masks", frame_id)
         write_pictures(self.path, frame_id, image, prediction, self.parts)
