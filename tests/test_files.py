@@ -108,6 +108,16 @@ def test_whole_folder__is_there_when_all_of_it_is(tmp_path: Path) -> None:
         pass
 
 
+def test_whole_folder__waits_for_the_disk_where_it_is_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+    monkeypatch.setattr(os, "fsync", waited.append)
+    for durable in (False, True):
+        with whole_folder(tmp_path / str(durable), durable=durable) as stage:
+            (stage / "a").touch()
+        assert names(tmp_path / str(durable)) == ["a"]
+    assert len(waited) == 1 + 3, "the name alone, then also the file and the folder"
+
+
 def test_whole_folder__clears_the_stage_of_a_dead_process_and_leaves_that_of_a_living_one(tmp_path: Path) -> None:
     dead, living, other = (
         left_behind(tmp_path / name, pid) for name, pid in (("out", gone()), ("out", os.getppid()), ("else", gone()))

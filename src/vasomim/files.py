@@ -86,14 +86,15 @@ def printable(text: str) -> str:
 
 
 @contextmanager
-def whole_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
-    """A folder to fill, which becomes `out` once all of it is on the disk, or not at all.
+def whole_folder(out: Path, *, replace: bool = False, durable: bool = True) -> Iterator[Path]:
+    """A folder to fill, which becomes `out` once all of it is there, or not at all.
 
     What killed writers of `out` left beside it goes first.
 
     Args:
         out: missing or empty, or a folder to `replace`.
         replace: take the place of a folder that holds something, too.
+        durable: wait for the disk, as `whole_file`; for thousands of files that is long.
 
     Raises:
         MisuseError: `out` is a file, or holds something and is not to be replaced.
@@ -107,7 +108,8 @@ def whole_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
         try:
             stage.mkdir(parents=True)
             yield stage
-            _sync_all(stage)
+            if durable:
+                _sync_all(stage)
             _take_place(stage, place, replace)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
@@ -254,6 +256,12 @@ def locked(path: Path, task: str) -> Iterator[None]:
             if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
                 raise busy
         yield
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def contents(folder: Path) -> list[str]:

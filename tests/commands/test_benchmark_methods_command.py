@@ -51,6 +51,24 @@ def test_table__writes_text_and_figures(rows: Path, capsys: pytest.CaptureFixtur
         ET.fromstring((rows / name).read_text())
 
 
+def test_table__of_nothing_named_shows_every_row(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*VERB, "--out", str(rows), "--table"]) == 0
+    shown = capsys.readouterr()
+    assert "| from scratch |" in shown.out
+    assert "plain MAE" not in shown.out
+    assert shown.err == ""
+
+
+def test_table__counts_the_rows_that_it_leaves_out(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*VERB, "--out", str(rows), "--methods", "scratch", "--labels", "0.1", "--seeds", "1", "--table"]) == 0
+    shown = capsys.readouterr()
+    every = len(list(rows.glob("*.json")))
+    assert f"{every - 1} of {every} rows are of other methods, shares or seeds" in shown.err
+    assert len(shown.err.splitlines()) == 1
+    value = json.loads((rows / "scratch_0.1_1.json").read_text())["evaluation"]["metrics"]["dice"]["mean"]
+    assert f"{value:.3f}" in shown.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

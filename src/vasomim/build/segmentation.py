@@ -18,12 +18,12 @@ from vasomim.tasks.partial import PartialLabelsTask
 from vasomim.tasks.segmentation import SegmentationLoss, SegmentationTask, halving_weights
 
 WIDEST_RADIUS = 0.045
-"""Radius of the widest vessel as a share of a crop's side: on ARCADE 14.6 px of 512 at most (in 90 of 100 frames at
-most 13), and crops of 40 % of a frame's area show it 1.6 times as large."""
+"""Radius of the widest vessels as a share of a crop's side; crops of 40 % of a frame's area show them 1.6 times as
+large as the frame does."""
 
 
 def widest_radius(img_size: int) -> int:
-    """Radius in pixels, rounded up, that no vessel exceeds in crops of `img_size`; at least 12."""
+    """Radius in pixels, rounded up, that vessels hardly exceed in crops of `img_size`; at least 12."""
     return max(12, math.ceil(WIDEST_RADIUS * img_size))
 
 

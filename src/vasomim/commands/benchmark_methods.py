@@ -56,9 +56,7 @@ def write_tables(config: BenchmarkMethodsConfig, *, json: bool) -> int:
     every = read_rows(config.out)
     if not every:
         raise MisuseError(f"{config.out} holds no rows; run the grid first, or name another --out")
-    of = of_rows(
-        every, chosen_methods(config.methods, config.own) if config.methods or config.own else (), config.labels
-    )
+    of = of_rows(every, chosen_methods(config.methods, config.own), config.labels)
     rows = {cell: row for cell, row in every.items() if of.holds(cell) and cell.seed in (config.seeds or (cell.seed,))}
     if len(rows) < len(every):
         warn(

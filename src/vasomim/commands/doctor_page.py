@@ -11,7 +11,7 @@ import numpy as np
 
 from vasomim.data.audit.audit import Audit
 from vasomim.data.audit.findings import KINDS, Finding
-from vasomim.data.audit.look import Job, read_mask
+from vasomim.data.audit.look import Job, audited_mask
 from vasomim.data.frames import read_record
 from vasomim.errors import VasomimError
 from vasomim.ops.burnt_text import text_boxes
@@ -109,7 +109,7 @@ def _marked(kind: str, job: Job, image: FloatImage) -> BoolImage | None:
         return _outlined(image)
     if kind not in MASKED:
         return None
-    mask = read_mask(job, (image.shape[0], image.shape[1]))
+    mask = audited_mask(job, (image.shape[0], image.shape[1]))
     return mask if mask.shape == image.shape else None
 
 

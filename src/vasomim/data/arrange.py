@@ -65,7 +65,7 @@ def arrange(card: DatasetCard, folder: Path, out: Path) -> int:
     twice = repeated([case.name for case in cases])
     if twice:
         raise DataError(f"{folder} holds frames of one name: {some(twice)}")
-    with whole_folder(out) as stage:
+    with whole_folder(out, durable=False) as stage:
         for case in cases:
             _place(case.frame, stage / "images" / case.name)
             if case.mask is not None:

@@ -191,7 +191,7 @@ def write_nnunet(
     if file_ending not in (".png", ".tif"):
         raise MisuseError(f"cannot write {file_ending}; choose .png or .tif")
     cases = _case_names(dataset.records)
-    with whole_folder(folder) as stage:
+    with whole_folder(folder, durable=False) as stage:
         for index, case in enumerate(cases):
             _write_case(stage, case, dataset[index], file_ending, classes)
             if progress is not None:
@@ -228,7 +228,7 @@ def _write(path: Path, array: npt.NDArray[Any]) -> None:
         write_png(path, array)
         return
     _, content = cv2.imencode(path.suffix, np.ascontiguousarray(array))
-    write_whole(path, bytes(content.data))
+    write_whole(path, bytes(content.data), durable=False)
 
 
 def to_integers(image: FloatImage) -> npt.NDArray[Any]:

@@ -72,7 +72,7 @@ def _assemble(fetched: Sequence[Fetched], folder: Path, start: Callable[[str], P
     if len(fetched) == 1 and _is_archive(fetched[0].path):
         _unpack(fetched[0].path, folder, start)
         return
-    with whole_folder(folder) as stage:
+    with whole_folder(folder, durable=False) as stage:
         for item in fetched:
             if _is_archive(item.path):
                 _unpack(item.path, stage / item.path.name.split(".")[0], start)

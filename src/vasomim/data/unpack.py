@@ -57,7 +57,7 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int, int], object] |
             members = _checked(_members(opened, archive), archive)
             _check_space(members, folder)
             total, done, shell = sum(member.size for member in members), 0, _shell(members)
-            with whole_folder(folder) as stage:
+            with whole_folder(folder, durable=False) as stage:
                 for member in members:
                     with _stream(opened, member) as stream:
                         done += _write(stream, stage / member.name.removeprefix(shell), member, archive)

@@ -15,8 +15,8 @@ import onnx
 from vasomim.errors import CheckpointError, VasomimError
 from vasomim.export.graph import to_onnx
 from vasomim.export.quantize import observe, quantization_points, quantize
-from vasomim.files import whole_folder
-from vasomim.inference.backends import ENTRIES, Backend, Images, open_runtime, sha256
+from vasomim.files import sha256, whole_folder
+from vasomim.inference.backends import ENTRIES, Backend, Images, open_runtime
 from vasomim.inference.outputs import Output, choose_output
 from vasomim.inference.torch_backend import TorchBackend
 from vasomim.metrics import dice

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vasomim.errors import CheckpointError, MissingExtraError, MisuseError
+from vasomim.files import sha256
 
 Images = npt.NDArray[np.float32]
 """(B, 1, H, W) in [0, 1]."""
@@ -138,12 +139,6 @@ def read_runtime_config(entry: Path) -> dict[str, Any]:
     if entry.name not in files:
         raise CheckpointError(f"{place} does not name {entry.name}; export it again")
     return dict(config)
-
-
-def sha256(file: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def files_fingerprint(config: Mapping[str, Any]) -> str:

@@ -36,9 +36,9 @@ def seen_measures(model: nn.Module) -> dict[str, Any]:
     encoder = getattr(model, "encoder", model)
     if not isinstance(encoder, VisionTransformer):
         return {}
-    height, width = (side * encoder.patch_size for side in encoder.grid_size)
     stride = model.stride if isinstance(model, SegmentationModel) else 1  # its ViT sees the image shrunk
-    size = {"img_size": height * stride if height == width else (height * stride, width * stride)}
+    height, width = (side * stride for side in encoder.img_size)
+    size = {"img_size": height if height == width else (height, width)}
     return size if encoder.in_chans == 1 else {**size, "in_chans": encoder.in_chans}
 
 

@@ -79,22 +79,14 @@ def _first(blocks: nn.ModuleList) -> Block:
 
 def _timm(model: VisionTransformer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Our keys are timm's; registers have no position there, so the class token takes its own along."""
-    state, block = dict(model.state_dict()), _first(model.blocks)
-    arguments: dict[str, Any] = {
-        "img_size": [side * model.patch_size for side in model.grid_size],
-        "patch_size": model.patch_size,
-        "in_chans": model.in_chans,
-        "embed_dim": model.embed_dim,
-        "depth": model.depth,
-        "num_heads": block.attn.num_heads,
-        "mlp_ratio": block.mlp.fc1.out_features / model.embed_dim,
-        "qkv_bias": block.attn.qkv.bias is not None,
-    }
+    state, measures = dict(model.state_dict()), model.measures
+    arguments = {name: measures[name] for name in measures.keys() - {"num_classes", "reg_tokens"}}
+    arguments["img_size"] = list(model.img_size)
     if model.reg_token is not None:
         positions = state["pos_embed"]
         state["cls_token"] = state["cls_token"] + positions[:, :1]
         state["pos_embed"] = positions[:, 1:]
-        arguments |= {"reg_tokens": model.reg_token.shape[1], "no_embed_class": True}
+        arguments |= {"reg_tokens": model.num_registers, "no_embed_class": True}
     mean, std = _statistics(model)
     size = [model.in_chans, *arguments["img_size"]]
     return state, {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from vasomim.errors import CheckpointError, MisuseError
+from vasomim.files import sha256
 
 FOLDER: Final = Path(__file__).parent.parent / "weights"
 SUMS: Final = "SHA256SUMS"
@@ -71,8 +71,7 @@ def weights_path(name: str | Path) -> Path:
 @cache
 def _check(folder: str) -> None:
     try:
-        with (FOLDER / folder / _FILE).open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = sha256(FOLDER / folder / _FILE)
         listed = (FOLDER / SUMS).read_text().splitlines()
     except OSError as error:
         raise CheckpointError(f"the package's weights {folder!r} cannot be read ({error}); install it anew") from None

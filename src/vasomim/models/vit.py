@@ -209,6 +209,12 @@ class VisionTransformer(nn.Module):
         return len(self.blocks)
 
     @property
+    def img_size(self) -> tuple[int, int]:
+        """Height and width of the images that its positions are laid out for, in pixels."""
+        height, width = self.grid_size
+        return height * self.patch_size, width * self.patch_size
+
+    @property
     def num_registers(self) -> int:
         """Register tokens R."""
         return 0 if self.reg_token is None else self.reg_token.shape[1]
@@ -216,9 +222,8 @@ class VisionTransformer(nn.Module):
     @property
     def measures(self) -> dict[str, Any]:
         """Arguments that make a ViT of this architecture again; what only training knows of, none of them shows."""
-        block = self.blocks[0]
+        block, (height, width) = self.blocks[0], self.img_size
         assert isinstance(block, Block)
-        height, width = (side * self.patch_size for side in self.grid_size)
         return {
             "img_size": height if height == width else (height, width),
             "patch_size": self.patch_size,

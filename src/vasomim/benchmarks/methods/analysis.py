@@ -19,8 +19,8 @@ from vasomim.stats import FloatArray, crossed_ci, holm, paired_test
 Rows = Mapping[Cell, Row]
 
 LEAST_SEEDS: Final = 3
-"""Trainings of each method below which no difference is said to hold. Where seeds differ as much as they do here (0.008
-Dice), the interval leaves 0 out by chance in 7 % of comparisons of three, 11 % of two, and half of one."""
+"""Trainings of each method below which no difference is said to hold: how often chance alone looks like a difference on
+fewer, stands in results/seeds.json."""
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,6 @@ class Method:
     """Configurations of this method alone that were tried on training frames set aside."""
     varies: str = ""
     """Of an ablation: what differs from VasoMIM v2."""
-    elsewhere: bool = False
-    """Whether its encoder is given, not made by a job of the grid."""
 
     @property
     def has_encoder(self) -> bool:

@@ -41,7 +41,7 @@ SEEDS = (0, 1, 2)
 
 def method_of(name: str) -> Method:
     """A method of the catalogue, or one whose encoder was made elsewhere."""
-    return METHODS.get(name) or Method(title=name, elsewhere=True)
+    return METHODS.get(name) or Method(title=name)
 
 
 def own_runs(own: Sequence[str]) -> dict[str, Path]:
@@ -67,7 +67,7 @@ def cells(methods: Sequence[str], labels: Sequence[float], seeds: Sequence[int],
     """All cells, those first that make the table whole soonest: by seed, then share of labels, then method.
 
     Args:
-        methods: names of methods or groups, see `chosen_methods`.
+        methods: names of methods or groups, see `chosen_methods`; `main` where neither these nor `own` are given.
         labels: shares of them; `SHARES` where none is given.
         seeds: numbers; `SEEDS` where none is given.
         own: encoders made elsewhere, see `own_runs`.
@@ -75,7 +75,8 @@ def cells(methods: Sequence[str], labels: Sequence[float], seeds: Sequence[int],
     Raises:
         MisuseError: a method is not known, or an encoder not there.
     """
-    names, shares = chosen_methods(methods, own), [share_text(share) for share in labels or SHARES]
+    names = chosen_methods(methods, own) or GROUPS["main"]
+    shares = [share_text(share) for share in labels or SHARES]
     return [Cell(method, share, seed) for seed in seeds or SEEDS for share in shares for method in names]
 
 
@@ -85,7 +86,7 @@ def share_text(share: float) -> str:
 
 
 def chosen_methods(asked: Sequence[str], own: Sequence[str] = ()) -> list[str]:
-    """Names of methods, groups spelled out, each once, and those made elsewhere; `main` where none is named.
+    """Names of methods, groups spelled out, each once, and those made elsewhere.
 
     Raises:
         MisuseError: one is not known.
@@ -96,4 +97,4 @@ def chosen_methods(asked: Sequence[str], own: Sequence[str] = ()) -> list[str]:
         advice = f"did you mean {near[0]}?" if near else f"choose from {', '.join([*GROUPS, *METHODS])}"
         raise MisuseError(f"no method is called {unknown[0]}; {advice}; an encoder made elsewhere is given by --own")
     named = [method for name in asked for method in GROUPS.get(name, (name,))]
-    return list(dict.fromkeys([*(named or ([] if own else GROUPS["main"])), *own_runs(own)]))
+    return list(dict.fromkeys([*named, *own_runs(own)]))

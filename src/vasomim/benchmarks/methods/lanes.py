@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -21,7 +20,7 @@ from vasomim.benchmarks.methods.rows import budget_of, data_names, write_row
 from vasomim.config import BenchmarkMethodsConfig
 from vasomim.engine.runs import git_commit
 from vasomim.errors import Interrupted, MisuseError, VasomimError
-from vasomim.files import write_text
+from vasomim.files import sha256, write_text
 from vasomim.models.weight_files import find_weights
 
 Call = Callable[[Job, Sequence[Lock]], None]
@@ -36,7 +35,7 @@ class Lane:
     def __init__(self, config: BenchmarkMethodsConfig, call: Call, say: Say) -> None:
         """Work below the folders of `config`; `call` runs a job."""
         self.config, self.call, self.say = config, call, say
-        self.runs = runs_of(config)
+        self.runs, self.own = runs_of(config), own_runs(config.own)
 
     def run(self, cells: Sequence[Cell]) -> list[str]:
         """Fill all cells that are free; what failed, in words.
@@ -122,7 +121,7 @@ class Lane:
 
     def anonymous(self, text: str) -> str:
         """Text without the places of this machine."""
-        for name, run in own_runs(self.config.own).items():
+        for name, run in self.own.items():
             text = text.replace(str(run), f"OWN/{name}")
         return text.replace(str(self.runs), "RUNS").replace(str(data_of(self.config)), "$VASOMIM_DATA")
 
@@ -150,11 +149,8 @@ class Lane:
 
     def elsewhere(self, cell: Cell) -> dict[str, Any]:
         """Which encoder was given, where the grid did not make it."""
-        run = own_runs(self.config.own).get(cell.method)
-        if run is None:
-            return {}
-        with find_weights(run).open("rb") as file:
-            return {"elsewhere": {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}}
+        run = self.own.get(cell.method)
+        return {} if run is None else {"elsewhere": {"sha256": sha256(find_weights(run))}}
 
     def write_pretraining(self, method: str, job: Job) -> None:
         """What a pre-training came to: held-out numbers at each validation, and its speed."""

@@ -41,7 +41,7 @@ class Row:
     @property
     def identity(self) -> Budget:
         """What it spent, and on which data; rows of before these were noted name no data."""
-        return {**self.budget, **self.content.get("data", {}), **self.content.get("elsewhere", {})}
+        return {**self.budget, **self.content.get("data", {})}
 
     @property
     def trained_on(self) -> Any:

@@ -154,7 +154,7 @@ def _channels(pixels: npt.NDArray[Any]) -> str:
     return "colour" if marked.any() else "grey in colour"
 
 
-def read_mask(job: Job, shape: tuple[int, int]) -> BoolImage:
+def audited_mask(job: Job, shape: tuple[int, int]) -> BoolImage:
     """The mask of a job as the audit takes it, from its file or, for a frame (H, W), from its outlines.
 
     Raises:
@@ -173,7 +173,7 @@ def _read_mask(path: Path, classes: frozenset[int] | None) -> tuple[BoolImage, i
 
 def _look_at_mask(job: Job, shape: tuple[int, ...], maps: Ridges | None) -> MaskLook:
     if job.mask is None:
-        mask, stray = read_mask(job, (shape[0], shape[1])), 0
+        mask, stray = audited_mask(job, (shape[0], shape[1])), 0
     else:
         try:
             mask, stray = _read_mask(job.mask, job.classes)
