@@ -85,7 +85,8 @@ def losses(run: Path) -> list[tuple[int, float | None]]:
 
 
 def test_segmentor__leaves_what_a_run_leaves(guide: Path) -> None:
-    for name in ("config.yaml", "run.json", "metrics.jsonl", "report.html", "export/README.md", "vessels/masks/00.png"):
+    made = ("config.yaml", "run.json", "metrics.jsonl", "held_out.png", "report.html")
+    for name in (*made, "export/README.md", "vessels/masks/00.png"):
         assert (guide / name).is_file(), name
     model, facts = load_pretrained(guide)
     assert facts["kind"] == "segmentor"
@@ -196,6 +197,21 @@ def test_finetune__goes_on_with_a_run_from_before_a_setting_was_known(frames: Pa
     with pytest.raises(MisuseError, match=r"another run: .*writing: 0\.5"):
         finetune.run(dataclasses.replace(config, crop=dataclasses.replace(config.crop, writing=0.5)))
     assert finetune.run(config) == 0
+
+
+def test_finetune__goes_on_with_a_run_from_before_pictures_were_files(frames: Path, tmp_path: Path) -> None:
+    config = finetuning(frames, tmp_path / "run", optim=dataclasses.replace(FEW, steps=2))
+    finetune.run(config)
+    page = (config.out / "report.html").read_text()
+    (config.out / "held_out.png").unlink()
+    assert finetune.run(config) == 0
+    assert (config.out / "held_out.png").is_file()
+
+    def figures(html: str) -> list[str]:
+        return [part.partition("</figure>")[0] for part in html.split("<figure")[1:]]
+
+    assert len(figures(page)) == 1
+    assert figures((config.out / "report.html").read_text()) == figures(page)
 
 
 def test_build_crop__hands_every_setting_on() -> None:

@@ -32,7 +32,7 @@ from vasomim.data.statistics import pixel_statistics
 from vasomim.engine.calibration import calibrate, choose_cut
 from vasomim.engine.fabric import Fabric
 from vasomim.engine.processes import first_alone
-from vasomim.engine.report import write_report
+from vasomim.engine.report import keep_picture, write_report
 from vasomim.engine.runs import RunFolder
 from vasomim.errors import MisuseError
 from vasomim.files import write_text
@@ -40,8 +40,7 @@ from vasomim.inference.outputs import Output
 from vasomim.inference.predictor import Predictor
 from vasomim.models.weights import is_ours, load_weights, read_config
 from vasomim.types import BoolImage, FloatImage, Progress
-from vasomim.viz.images import contact_sheet, error_map, overlay, to_rgb
-from vasomim.viz.pages import html_figure
+from vasomim.viz.images import RGB, contact_sheet, error_map, overlay, to_rgb
 
 VALIDATION_FRAMES = 50
 CALIBRATION_FRAMES = 200
@@ -81,8 +80,8 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
         chosen = Output() if config.val or not len(data.val) else fit(task.model, config, data.val)
         described = facts(config, chosen)
         export_model(folder, task.model, {**described, "held_out": dict(final)}, config)
-        shown = sheet(predictor(task.model, config, chosen), data.val)
-        write_report(folder.path, "Fine-tuning", [("Frames not trained on", shown)])
+        keep_picture(folder.path, sheet(predictor(task.model, config, chosen), data.val))
+        write_report(folder.path)
     print_result({"out": str(config.out), "step": result.step, "labels": data.labels, **final}, json=json)
     return 0
 
@@ -202,8 +201,8 @@ def scores(predict: Predictor, val: FrameDataset) -> Mapping[str, float]:
     return {"dice": float(np.mean(dice)), "cldice": float(np.mean(cldice))}
 
 
-def sheet(predict: Predictor, val: FrameDataset, rows: int = 6) -> str:
-    """Frame, label and prediction with its errors coloured, as an HTML picture."""
+def sheet(predict: Predictor, val: FrameDataset, rows: int = 6) -> RGB | None:
+    """Frame, label and prediction with its errors coloured; None where no frame was set aside."""
     cells = []
     for index in chosen_frames(val, rows):
         sample = val[index]
@@ -217,6 +216,4 @@ def sheet(predict: Predictor, val: FrameDataset, rows: int = 6) -> str:
                 error_map(sample.image, found.mask, sample.mask),
             ]
         )
-    if not cells:
-        return "<p>No frame was set aside.</p>"
-    return html_figure(contact_sheet(cells, columns=["frame", "label", "probability", "errors"]))
+    return contact_sheet(cells, columns=["frame", "label", "probability", "errors"]) if cells else None
