@@ -44,6 +44,7 @@ from vasomim.viz.images import RGB, contact_sheet, error_map, overlay, to_rgb
 
 VALIDATION_FRAMES = 50
 CALIBRATION_FRAMES = 200
+SHEET_ROWS = 6
 
 
 @dataclass(frozen=True)
@@ -201,10 +202,10 @@ def scores(predict: Predictor, val: FrameDataset) -> Mapping[str, float]:
     return {"dice": float(np.mean(dice)), "cldice": float(np.mean(cldice))}
 
 
-def sheet(predict: Predictor, val: FrameDataset, rows: int = 6) -> RGB | None:
+def sheet(predict: Predictor, val: FrameDataset) -> RGB | None:
     """Frame, label and prediction with its errors coloured; None where no frame was set aside."""
     cells = []
-    for index in chosen_frames(val, rows):
+    for index in chosen_frames(val, SHEET_ROWS):
         sample = val[index]
         assert sample.mask is not None
         found = predict.predict(sample.image)

@@ -17,6 +17,7 @@ from vasomim.types import Progress
 from vasomim.viz.images import RGB, contact_sheet, overlay, to_rgb
 
 VALIDATION_FRAMES = 100
+SHEET_ROWS = 6
 
 
 def run(config: SegmentorConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
@@ -60,14 +61,14 @@ def scores(model: nn.Module, maps: Maps) -> Mapping[str, float]:
 
 
 @torch.no_grad()
-def sheet(model: nn.Module, maps: Maps, rows: int = 6) -> RGB | None:
+def sheet(model: nn.Module, maps: Maps) -> RGB | None:
     """Frame, extracted anatomy and S(frame) of some held-out frames; None where there is none."""
     if not len(maps):
         return None
     batch = next(maps.batches(device_of(model)))
     seen = model(batch["image"])[:, 0].sigmoid().cpu().numpy()
     cells = []
-    for row in range(min(rows, len(seen))):
+    for row in range(min(SHEET_ROWS, len(seen))):
         frame = batch["image"][row, 0].cpu().numpy()
         cells.append([to_rgb(frame), overlay(frame, maps.vessels[row]), to_rgb(seen[row])])
     return contact_sheet(cells, columns=["frame", "extracted anatomy", "S(frame)"])
