@@ -12,7 +12,7 @@ import torch
 
 from vasomim.build.running import build_crop
 from vasomim.commands import finetune, prepare, pretrain, segmentor
-from vasomim.commands.training import open_run, open_unlabelled
+from vasomim.commands.training import open_unlabelled, training_run
 from vasomim.config import (
     CropConfig,
     FinetuneConfig,
@@ -109,7 +109,7 @@ def test_pretrain__every_seed_holds_out_the_same_frames(frames: Path, guide: Pat
     held = []
     for seed in (0, 1, 2):
         config = pretraining(frames, guide, tmp_path / str(seed), run=dataclasses.replace(RUN, seed=seed))
-        with open_run(config, "pretrain") as (fabric, folder):
+        with training_run(config, "pretrain") as (fabric, folder):
             held.append([record.id for record in open_unlabelled(config, fabric, folder).held.records])
     assert held[0] == held[1] == held[2]
     assert len(held[0]) == 3

@@ -17,9 +17,9 @@ from vasomim.commands.training import (
     export_model,
     extracted,
     fingerprint,
-    open_run,
     rasteriser_of,
     train,
+    training_run,
     with_anatomy,
 )
 from vasomim.config import FinetuneConfig, idle_in_finetuning
@@ -33,7 +33,7 @@ from vasomim.engine.calibration import calibrate, choose_cut
 from vasomim.engine.fabric import Fabric
 from vasomim.engine.processes import first_alone
 from vasomim.engine.report import keep_picture, write_report
-from vasomim.engine.runs import RunFolder
+from vasomim.engine.run_folder import RunFolder
 from vasomim.errors import MisuseError
 from vasomim.files import write_text
 from vasomim.inference.outputs import Output
@@ -65,7 +65,7 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
     for line in idle_in_finetuning(config):
         warn(line)
     torch.manual_seed(config.run.seed)
-    with open_run(config, "finetune") as (fabric, folder):
+    with training_run(config, "finetune") as (fabric, folder):
         data = open_data(config, fabric, folder)
         task = build_finetuning(config, data.statistics, data.labelled)
         start_from(task.model, config, folder)
@@ -78,7 +78,7 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
             return 0
         final = validate(task, Progress(result.step, result.step, 0, 1)) if len(data.val) else {}
         # On frames of --val nothing may be chosen.
-        chosen = Output() if config.val or not len(data.val) else fit(task.model, config, data.val)
+        chosen = Output() if config.val or not len(data.val) else calibrated_output(task.model, config, data.val)
         described = facts(config, chosen)
         export_model(folder, task.model, {**described, "held_out": dict(final)}, config)
         keep_picture(folder.path, sheet(predictor(task.model, config, chosen), data.val))
@@ -167,7 +167,7 @@ def predictor(model: nn.Module, config: FinetuneConfig, main: Output = Output())
     return Predictor(model, facts(config, main), device=str(device_of(model)), precision="fp32")
 
 
-def fit(model: nn.Module, config: FinetuneConfig, held: FrameDataset) -> Output:
+def calibrated_output(model: nn.Module, config: FinetuneConfig, held: FrameDataset) -> Output:
     """Calibration and thresholds of the main vessels, on at most 200 frames that were not trained on.
 
     The frames go through the network twice, since maps of 200 large frames may not fit into memory.

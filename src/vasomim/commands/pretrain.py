@@ -13,14 +13,14 @@ from vasomim.commands.training import (
     UnlabelledData,
     device_of,
     export_model,
-    open_run,
     open_unlabelled,
     train,
+    training_run,
 )
 from vasomim.config import PretrainConfig, idle_in_pretraining
 from vasomim.data.frames import write_png
 from vasomim.engine.report import keep_picture, write_report
-from vasomim.engine.runs import RunFolder
+from vasomim.engine.run_folder import RunFolder
 from vasomim.engine.validation import inspection_sheet, load_maps, pretraining_losses, probe_score
 from vasomim.models.grey_as_color import GreyAsColor, fold_channels
 from vasomim.models.mae import MaskedAutoencoder
@@ -40,7 +40,7 @@ def run(config: PretrainConfig, *, json: bool = False, verbose: bool = False) ->
     for line in idle_in_pretraining(config):
         warn(line)
     torch.manual_seed(config.run.seed)
-    with open_run(config, "pretrain") as (fabric, folder):
+    with training_run(config, "pretrain") as (fabric, folder):
         data = open_unlabelled(config, fabric, folder)
         task = build_pretraining(config, data.statistics, lambda model: start_from(model, config))
         assert isinstance(task, Pretrains)

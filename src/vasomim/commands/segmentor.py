@@ -9,7 +9,7 @@ from torch import nn
 
 from vasomim.build import build_segmentor
 from vasomim.commands.console import print_result
-from vasomim.commands.training import device_of, export_model, open_run, open_unlabelled, train
+from vasomim.commands.training import device_of, export_model, open_unlabelled, train, training_run
 from vasomim.config import SegmentorConfig
 from vasomim.engine.report import keep_picture, write_report
 from vasomim.engine.validation import Maps, load_maps, segmentation_scores
@@ -23,7 +23,7 @@ SHEET_ROWS = 6
 def run(config: SegmentorConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
     """Extract where needed, train, export to OUT/export, write OUT/report.html."""
     torch.manual_seed(config.run.seed)
-    with open_run(config, "segmentor") as (fabric, folder):
+    with training_run(config, "segmentor") as (fabric, folder):
         data = open_unlabelled(config, fabric, folder)
         task = build_segmentor(config, data.statistics)
         held = load_maps(data.held, config.img_size, VALIDATION_FRAMES)

@@ -24,7 +24,7 @@ from vasomim.viz.images import RGB, overlay
 from vasomim.viz.movies import Indexed, encode_gif, fit_frame, indexed_overlay, mp4_writer
 
 Movie = Literal["gif", "mp4", "both", "none"]
-MaskFiles = Mapping[int, Path]
+MaskPaths = Mapping[int, Path]
 """The mask of each frame that was segmented, by its index in the run, ascending."""
 SEGMENTATION, CAPTURE, REPORT, PAGE = "segmentation.dcm", "overlay.dcm", "report.json", "report.html"
 GIF, MP4 = "overlay.gif", "overlay.mp4"
@@ -47,7 +47,7 @@ class RunParts:
 
 
 def write_outputs(
-    folder: Path, masks: MaskFiles, source: Source, software: Software, parts: RunParts, about: Mapping[str, Any]
+    folder: Path, masks: MaskPaths, source: Source, software: Software, parts: RunParts, about: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Write everything of a run but its masks; returns the report.
 
@@ -91,32 +91,32 @@ def shown_for(source: Source) -> list[float]:
     return [float(step) for step in (*steps, steps[-1])]
 
 
-def _packed(masks: MaskFiles) -> BitPacker:
+def _packed(masks: MaskPaths) -> BitPacker:
     packer = BitPacker()
     for file in masks.values():
         packer.add(read_mask(file))
     return packer
 
 
-def _measured(masks: MaskFiles) -> RunMeasures:
+def _measured(masks: MaskPaths) -> RunMeasures:
     measures = RunMeasures()
     for file in masks.values():
         measures.add(read_mask(file))
     return measures
 
 
-def _overlays(source: Source, masks: MaskFiles) -> Iterator[RGB]:
+def _overlays(source: Source, masks: MaskPaths) -> Iterator[RGB]:
     for index, file in masks.items():
         yield overlay(source.run.frame(index), read_mask(file))
 
 
-def _small_overlays(source: Source, masks: MaskFiles) -> Iterator[Indexed]:
+def _small_overlays(source: Source, masks: MaskPaths) -> Iterator[Indexed]:
     """The frames of a GIF."""
     for index, file in masks.items():
         yield indexed_overlay(*fit_frame(source.run.frame(index), read_mask(file), _GIF_SIDE))
 
 
-def _write_mp4(path: Path, source: Source, masks: MaskFiles) -> None:
+def _write_mp4(path: Path, source: Source, masks: MaskPaths) -> None:
     with mp4_writer(path, source.shape, 1000 / float(np.mean(shown_for(source)))) as append:
         for picture in _overlays(source, masks):
             append(picture)
