@@ -27,7 +27,7 @@ from torch import nn
 from vasomim.build import build_finetuning, build_pretraining, build_trainer, build_views
 from vasomim.build.running import Length
 from vasomim.config import FinetuneConfig, PretrainConfig, load_config
-from vasomim.engine.runs import git_commit
+from vasomim.engine.run_folder import git_commit
 from vasomim.models.registry import create_model
 from vasomim.models.weights import save_pretrained
 from vasomim.ops.allocator import keep_freed_memory

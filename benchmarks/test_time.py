@@ -21,7 +21,7 @@ import numpy as np
 from vasomim.data.arcade import ArcadeDataset
 from vasomim.data.samples import FrameDataset, subset
 from vasomim.engine.calibration import HIGH_THRESHOLDS, THRESHOLDS, dice_of_cuts
-from vasomim.engine.runs import git_commit
+from vasomim.engine.run_folder import git_commit
 from vasomim.inference.predictor import Predictor
 from vasomim.metrics import cldice
 from vasomim.ops.hysteresis import Cut

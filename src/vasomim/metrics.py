@@ -48,16 +48,16 @@ def as_mask(mask: Any, name: str) -> BoolImage:
     return vessel
 
 
-def as_prediction(mask: Any, name: str = "pred") -> BoolImage:
+def as_prediction(mask: Any) -> BoolImage:
     """As `as_mask`, of a prediction: its integers have one value beside 0, as a probability stored as grey has more.
 
     Raises:
         ValueError: As `as_mask`, or for more values.
     """
-    vessel, array = as_mask(mask, name), np.asarray(mask)
+    vessel, array = as_mask(mask, "pred"), np.asarray(mask)
     if array.dtype != np.bool_ and not (array[vessel] == array.max(initial=0)).all():
         raise ValueError(
-            f"{name} is {array.dtype} with more values than 0 and one other; threshold the probability first"
+            f"pred is {array.dtype} with more values than 0 and one other; threshold the probability first"
         )
     return vessel
 

@@ -144,7 +144,7 @@ class Prepared(NamedTuple):
         return _reduce(self.logs, 2)
 
 
-class Ridges(NamedTuple):
+class RidgeResponses(NamedTuple):
     """Of a prepared frame, arrays (h, w), or of a batch, tensors (B, h, w): ridge responses averaged along over 8, 12
     and 28 pixels (the last at half the size), and the curvatures across and along."""
 
@@ -169,7 +169,7 @@ def anatomy_terms(image: npt.NDArray[Any]) -> Terms:
         ValueError: if the image is empty, not two-dimensional, not finite or out of range.
     """
     prepared = _prepare(_unit(image))
-    return _weighable(prepared, _ridges(hessian, eigenvalues, along_ridges, prepared.logs, prepared.small))
+    return _weighable(prepared, _ridge_responses(hessian, eigenvalues, along_ridges, prepared.logs, prepared.small))
 
 
 def _prepare(frame: FloatImage) -> Prepared:
@@ -179,17 +179,17 @@ def _prepare(frame: FloatImage) -> Prepared:
     return Prepared(logs if inside.all() else _fill(logs, inside), shrink(inside, FIELD_MARGIN))
 
 
-def _ridges(
+def _ridge_responses(
     hessian: Callable[..., Any],
     eigenvalues: Callable[..., Any],
     along_ridges: Callable[..., Any],
     logs: Any,
     small: Any,
-) -> Ridges:
+) -> RidgeResponses:
     """All ridge filtering of `default`, by the functions for arrays (h, w) or by those for tensors (B, h, w)."""
     thin, thick = hessian(logs, 2.0, CUT), hessian(logs, 3.2, CUT)
     across, lengthwise = eigenvalues(*thick)
-    return Ridges(
+    return RidgeResponses(
         fine=along_ridges(*thin, half_length=8, steps=2),
         middle=along_ridges(*thick, half_length=12, steps=2),
         far=along_ridges(*hessian(small, 1.8, CUT), half_length=14, steps=4),
@@ -198,7 +198,7 @@ def _ridges(
     )
 
 
-def _weighable(prepared: Prepared, ridges: Ridges) -> Terms:
+def _weighable(prepared: Prepared, ridges: RidgeResponses) -> Terms:
     """The terms in the order of TERMS, and the field."""
     logs, field = prepared
     strong = float(np.quantile(ridges.across[field][::3], 0.98)) if field.any() else 0.0
@@ -386,11 +386,11 @@ def _default_on(device: str, images: Sequence[npt.NDArray[Any]], each: Callable[
     frames = list(each(_unit, images))
     prepared = list(each(_prepare, frames))
     logs, small = (tensors.stacked(maps, device) for maps in zip(*((p.logs, p.small) for p in prepared), strict=True))
-    found = _ridges(tensors.hessian, tensors.eigenvalues, tensors.along_ridges, logs, small)
+    found = _ridge_responses(tensors.hessian, tensors.eigenvalues, tensors.along_ridges, logs, small)
     return list(each(_default_from, frames, prepared, *(part.cpu().numpy() for part in found)))
 
 
 def _default_from(frame: FloatImage, prepared: Prepared, *ridges: FloatImage) -> Extracted:
     if frame.min() == frame.max():
         return _nothing(frame)
-    return _default_of(frame, *_weighable(prepared, Ridges(*ridges)))
+    return _default_of(frame, *_weighable(prepared, RidgeResponses(*ridges)))

@@ -12,7 +12,7 @@ import torch
 
 from vasomim.build.running import build_crop
 from vasomim.commands import finetune, prepare, pretrain, segmentor
-from vasomim.commands.training import open_run, open_unlabelled
+from vasomim.commands.training import open_unlabelled, training_run
 from vasomim.config import (
     CropConfig,
     FinetuneConfig,
@@ -85,7 +85,8 @@ def losses(run: Path) -> list[tuple[int, float | None]]:
 
 
 def test_segmentor__leaves_what_a_run_leaves(guide: Path) -> None:
-    for name in ("config.yaml", "run.json", "metrics.jsonl", "report.html", "export/README.md", "vessels/masks/00.png"):
+    made = ("config.yaml", "run.json", "metrics.jsonl", "held_out.png", "report.html")
+    for name in (*made, "export/README.md", "vessels/masks/00.png"):
         assert (guide / name).is_file(), name
     model, facts = load_pretrained(guide)
     assert facts["kind"] == "segmentor"
@@ -108,7 +109,7 @@ def test_pretrain__every_seed_holds_out_the_same_frames(frames: Path, guide: Pat
     held = []
     for seed in (0, 1, 2):
         config = pretraining(frames, guide, tmp_path / str(seed), run=dataclasses.replace(RUN, seed=seed))
-        with open_run(config, "pretrain") as (fabric, folder):
+        with training_run(config, "pretrain") as (fabric, folder):
             held.append([record.id for record in open_unlabelled(config, fabric, folder).held.records])
     assert held[0] == held[1] == held[2]
     assert len(held[0]) == 3
@@ -196,6 +197,21 @@ def test_finetune__goes_on_with_a_run_from_before_a_setting_was_known(frames: Pa
     with pytest.raises(MisuseError, match=r"another run: .*writing: 0\.5"):
         finetune.run(dataclasses.replace(config, crop=dataclasses.replace(config.crop, writing=0.5)))
     assert finetune.run(config) == 0
+
+
+def test_finetune__goes_on_with_a_run_from_before_pictures_were_files(frames: Path, tmp_path: Path) -> None:
+    config = finetuning(frames, tmp_path / "run", optim=dataclasses.replace(FEW, steps=2))
+    finetune.run(config)
+    page = (config.out / "report.html").read_text()
+    (config.out / "held_out.png").unlink()
+    assert finetune.run(config) == 0
+    assert (config.out / "held_out.png").is_file()
+
+    def figures(html: str) -> list[str]:
+        return [part.partition("</figure>")[0] for part in html.split("<figure")[1:]]
+
+    assert len(figures(page)) == 1
+    assert figures((config.out / "report.html").read_text()) == figures(page)
 
 
 def test_build_crop__hands_every_setting_on() -> None:

@@ -3,42 +3,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from data_tools import grey, save
 
-from vasomim.data.boxes import BoxesDataset, read_boxes
-from vasomim.errors import DataError, MisuseError
+from vasomim.data.boxes import FrameNote, read_boxes
+from vasomim.errors import DataError
 from vasomim.types import Box
 
 HEADER = "file,patient,series,frame,original_width,original_height,x0,y0,x1,y1\n"
 
 
-@pytest.fixture
-def boxed(tmp_path: Path) -> Path:
-    for name in ("a_1.png", "a_2.png", "b_1.png"):
-        save(tmp_path / "images" / name, grey())
-    rows = "a_1.png,007,1,1,512,512,1,2,5.5,6\na_1.png,007,1,1,512,512,7,8,9,10\nb_1.png,8,1,1,512,512,0,0,2,2\n"
+def test_read_boxes__boxes_and_patients(tmp_path: Path) -> None:
+    rows = "a_1.png,007,1,1,512,512,1,2,5.5,6\na_1.png,007,1,1,512,512,7,8,9,10\nb_1.png,8,,1,512,512,,,,\n"
     (tmp_path / "boxes.csv").write_text(HEADER + rows)
-    return tmp_path
-
-
-def test_boxes_dataset__boxes_and_patients(boxed: Path) -> None:
-    dataset = BoxesDataset(boxed)
-    assert [(record.id, record.patient) for record in dataset.records] == [("a_1", "007"), ("a_2", None), ("b_1", "8")]
-    assert dataset[0].boxes == (Box(1, 2, 5.5, 6), Box(7, 8, 9, 10))
-    assert dataset[1].boxes == ()
-    assert dataset[0].mask is None
-
-
-def test_boxes_dataset__row_without_frame(boxed: Path) -> None:
-    with (boxed / "boxes.csv").open("a") as file:
-        file.write("gone.png,8,1,1,512,512,0,0,2,2\n")
-    with pytest.raises(DataError, match=r"1 frame\(s\) that are not in .*gone.png"):
-        BoxesDataset(boxed)
-
-
-def test_boxes_dataset__another_layout(tmp_path: Path) -> None:
-    with pytest.raises(MisuseError, match=r"need a folder with images/ and boxes.csv"):
-        BoxesDataset(tmp_path)
+    assert read_boxes(tmp_path / "boxes.csv") == {
+        "a_1.png": FrameNote("007", (Box(1, 2, 5.5, 6), Box(7, 8, 9, 10)), "1"),
+        "b_1.png": FrameNote("8", ()),
+    }
 
 
 @pytest.mark.parametrize(
@@ -71,10 +50,6 @@ def test_read_boxes__missing_column_or_no_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-def test_boxes_dataset__real_set(real_data: Path) -> None:
-    dataset = BoxesDataset(real_data / "danilov_352")
-    assert len(dataset) == 2032
-    assert len({record.patient for record in dataset.records}) == 52
-    sample = dataset[1000]
-    assert sample.image.shape == (352, 352)
-    assert len(sample.boxes) == 1
+def test_read_boxes__real_set(real_data: Path) -> None:
+    notes = read_boxes(real_data / "danilov_352" / "boxes.csv")
+    assert len({note.patient for note in notes.values()}) == 52

@@ -6,23 +6,8 @@ import numpy as np
 import pytest
 from data_tools import grey, save
 
-from vasomim.data.folder import FolderDataset, MaskedFolderDataset
-from vasomim.data.frames import read_frame
+from vasomim.data.folder import MaskedFolderDataset
 from vasomim.errors import DataError, MisuseError
-
-
-def test_folder_dataset__reads_recursively_in_natural_order(tmp_path: Path) -> None:
-    for name in ("10.png", "2.png", "sub/1.png"):
-        save(tmp_path / name, grey())
-    dataset = FolderDataset(tmp_path)
-    assert [record.id for record in dataset.records] == ["2", "10", "sub/1"]
-    np.testing.assert_array_equal(dataset[2].image, read_frame(tmp_path / "sub" / "1.png"))
-    assert dataset[0].mask is None
-
-
-def test_folder_dataset__empty(tmp_path: Path) -> None:
-    with pytest.raises(MisuseError, match=r"no frame in .*need files of type bmp"):
-        FolderDataset(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["masks", "labels", "gt", "annotations"])

@@ -16,7 +16,7 @@ from vasomim.engine.fabric import build_fabric
 from vasomim.engine.loop import FitResult, FitSettings, fit
 from vasomim.engine.optim import build_optimizer, parameter_groups
 from vasomim.engine.processes import first_alone
-from vasomim.engine.runs import RunFolder
+from vasomim.engine.run_folder import RunFolder
 from vasomim.engine.schedules import cosine_schedule
 from vasomim.errors import Interrupted
 from vasomim.types import Progress, StepOutput

@@ -20,7 +20,7 @@ from task_tools import frame_batches, run
 
 from vasomim.engine.checkpoints import load_tensors
 from vasomim.engine.processes import check_shares, started_processes
-from vasomim.engine.runs import RunFolder
+from vasomim.engine.run_folder import RunFolder
 from vasomim.errors import MisuseError
 
 TWO = 2

@@ -6,10 +6,12 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from vasomim.engine.report import curves_from_metrics, read_series, rebuild_report, write_report
+from vasomim.engine.report import curves_from_metrics, keep_picture, read_series, write_report
 from vasomim.errors import MisuseError
+from vasomim.viz.pages import html_figure
 
 
 def write_metrics(folder: Path, lines: list[dict[str, object] | str]) -> Path:
@@ -79,19 +81,24 @@ def test_curves_from_metrics__plain_mae_shows_its_one_loss_once(tmp_path: Path) 
     assert list(dict(curves_from_metrics(write_metrics(tmp_path, lines)))) == ["Reconstruction loss"]
 
 
-def test_write_report__holds_values_settings_and_sections(tmp_path: Path) -> None:
-    run = tmp_path / "run7"
-    write_metrics(run, pretraining())
+def write_run(folder: Path, lines: list[dict[str, object] | str], verb: str = "pretrain") -> Path:
+    """A run folder without settings or pictures."""
+    write_metrics(folder, lines)
+    (folder / "run.json").write_text(json.dumps({"verb": verb, "facts": {"seed": 3}, "identity": "secret: 1"}))
+    return folder
+
+
+def test_write_report__holds_values_settings_and_facts(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run7", pretraining())
     (run / "config.yaml").write_text("model: <vit>\n")
-    (run / "run.json").write_text(json.dumps({"verb": "pretrain", "facts": {"seed": 3}, "identity": "secret: 1"}))
-    page = write_report(run, "Pre-training", [("Pictures", "<p>here</p>")])
+    page = write_report(run)
     html = page.read_text(encoding="utf-8")
     assert page == run / "report.html"
     for part in (
-        "Pre-training",
+        "<h1>Pre-training</h1>",
         "run7",
+        "<h2>Curves</h2>",
         "50 optimiser steps, 1 skipped",
-        "<p>here</p>",
         "model: &lt;vit&gt;",
         "<td>seed</td>",
         "vasomim",
@@ -102,44 +109,53 @@ def test_write_report__holds_values_settings_and_sections(tmp_path: Path) -> Non
     assert not [path for path in run.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize("lines", [[], [{"step": 5, "loss": None}], [{"step": 1, "loss": 0.5}]])
-def test_write_report__survives_a_run_that_hardly_began(tmp_path: Path, lines: list[dict[str, object] | str]) -> None:
-    write_metrics(tmp_path, lines)
-    (tmp_path / "run.json").write_text("{cut")
-    assert "<h1>" in write_report(tmp_path, "Run").read_text()
+def test_write_report__shows_the_picture_that_was_kept(tmp_path: Path) -> None:
+    run = write_run(tmp_path, pretraining(), "segmentor")
+    keep_picture(run, None)
+    assert "<figure" not in write_report(run).read_text(), "no frame was held out"
+    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    keep_picture(run, picture)
+    html = write_report(run).read_text()
+    assert f"<h2>What S sees in held-out frames</h2>\n{html_figure(picture)}" in html
 
 
-def test_write_report__no_such_run(tmp_path: Path) -> None:
-    with pytest.raises(MisuseError, match="no run folder"):
-        write_report(tmp_path / "none", "Run")
-
-
-def test_rebuild_report__renews_the_numbers_and_keeps_the_pictures(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text('{"verb": "pretrain"}')
-    write_metrics(tmp_path, pretraining()[:2])
-    pictures = [("Held-out & <other> frames", "<figure>one</figure>\n<h3>two</h3>")]
-    before = write_report(tmp_path, "Pre-training", pictures).read_text()
-    assert rebuild_report(tmp_path).read_text() == before
-    write_metrics(tmp_path, pretraining())
-    after = rebuild_report(tmp_path).read_text()
+def test_write_report__reads_no_earlier_page(tmp_path: Path) -> None:
+    """What is shown is what lies in the files: a page by another version, or half of one, changes nothing."""
+    run = write_run(tmp_path, pretraining()[:2])
+    keep_picture(run, np.zeros((20, 30, 3), np.uint8))
+    (run / "report.html").write_text('<section id="s0"><h2>Pictures</h2>\n<figure>old</figure></section>')
+    before = write_report(run).read_text()
+    assert "old" not in before
+    assert write_report(run).read_text() == before
+    write_metrics(run, pretraining())
+    after = write_report(run).read_text()
     assert after != before
     assert "50 optimiser steps" in after
-    assert after == write_report(tmp_path, "Pre-training", pictures).read_text()
+    assert after.count("<figure") == 1
 
 
-def test_rebuild_report__of_a_run_that_was_killed(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text('{"verb": "finetune"}')
-    write_metrics(tmp_path, [*pretraining(), '{"step": 6'])
-    page = rebuild_report(tmp_path).read_text()
+def test_write_report__of_a_run_that_was_killed(tmp_path: Path) -> None:
+    run = write_run(tmp_path, [*pretraining(), '{"step": 6'], "finetune")
+    page = write_report(run).read_text()
     assert "<h1>Fine-tuning</h1>" in page
     assert "<h2>Curves</h2>" in page
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", '{"verb": "evaluate"}', '{"verb": ["x"]}'])
-def test_rebuild_report__no_run(tmp_path: Path, content: str | None) -> None:
+@pytest.mark.parametrize("lines", [[], [{"step": 5, "loss": None}], [{"step": 1, "loss": 0.5}]])
+def test_write_report__survives_a_run_that_hardly_began(tmp_path: Path, lines: list[dict[str, object] | str]) -> None:
+    assert "<h1>" in write_report(write_run(tmp_path, lines)).read_text()
+
+
+def test_write_report__no_such_run(tmp_path: Path) -> None:
+    with pytest.raises(MisuseError, match="no training run at"):
+        write_report(tmp_path / "none")
+
+
+@pytest.mark.parametrize("content", [None, "", "{cut", "[]", '{"verb": "evaluate"}', '{"verb": ["x"]}'])
+def test_write_report__no_run(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "run.json").write_text(content)
     with pytest.raises(MisuseError, match="no training run at") as caught:
-        rebuild_report(tmp_path)
+        write_report(tmp_path)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "report.html").exists()

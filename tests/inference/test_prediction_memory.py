@@ -12,8 +12,9 @@ from run_tools import make_run
 from vasomim.data.open import open_frames
 from vasomim.inference.files import open_folder
 from vasomim.inference.predictor import Predictor
+from vasomim.inference.run_files import group_by_file
 from vasomim.inference.run_outputs import RunParts
-from vasomim.inference.runs import RunOptions, group_runs, predict_runs
+from vasomim.inference.runs import RunOptions, predict_runs
 from vasomim.inference.writers import Parts
 
 SIDE = 128
@@ -31,7 +32,7 @@ def peak_of(folder: Path, frames: int) -> int:
     del masks
     predictor = Predictor(Darkness(), config("resize", SIDE), device="cpu", precision="fp32", batch_size=2, name="tiny")
     out = open_folder(predictor, folder / "out", Parts(overlays=False, probability=False), {})
-    runs = group_runs(open_frames([folder / "in"]).records)
+    runs = group_by_file(open_frames([folder / "in"]).records)
     tracemalloc.start()
     try:
         done = predict_runs(predictor, runs, out, RunOptions(parts=RunParts(dicom=False, movie="none")))

@@ -22,8 +22,9 @@ from vasomim.inference import run_outputs
 from vasomim.inference import runs as module
 from vasomim.inference.files import PredictionSummary, open_folder, predict_into
 from vasomim.inference.predictor import Predictor
+from vasomim.inference.run_files import group_by_file
 from vasomim.inference.run_outputs import RunParts
-from vasomim.inference.runs import RunOptions, group_runs, predict_runs
+from vasomim.inference.runs import RunOptions, predict_runs
 from vasomim.inference.writers import Parts
 from vasomim.types import BoolImage, FloatImage
 
@@ -40,7 +41,7 @@ def predict(source: Path, out: Path, *, network: Darkness | None = None, frames:
     settings = {"smoothing": options.get("smoothing", 0), "keep_identity": options.get("keep_identity", False)}
     folder = open_folder(using, out, more.pop("pictures", Parts()), settings)
     records = open_frames([source], frames).records
-    return predict_runs(using, group_runs(records), folder, RunOptions(**options), **more)
+    return predict_runs(using, group_by_file(records), folder, RunOptions(**options), **more)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -205,7 +206,7 @@ def test_predict_runs__a_failure_costs_no_picture_of_the_same_name(source: Path,
     write_frames(tmp_path / "pictures", ["run_0002.png"])
     predict_into(using, open_frames([tmp_path / "pictures"]), folder)
     (source / "deep" / "b.dcm").write_bytes((source / "deep" / "b.dcm").read_bytes()[:-500])
-    predict_runs(using, group_runs(open_frames([source]).records), folder, RunOptions())
+    predict_runs(using, group_by_file(open_frames([source]).records), folder, RunOptions())
     assert list(folder.failures) == ["run_0002"]
     assert list(folder.frames) == ["run_0002"]
     assert (tmp_path / "out" / "masks" / "run_0002.png").is_file()

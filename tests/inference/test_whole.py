@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inference_tools import frame
 
-from vasomim.inference.whole import as_fitted, fit, fitted_shape
+from vasomim.inference.whole import as_fitted, fitted_shape, predict_whole
 from vasomim.types import FloatImage
 
 Windows = np.ndarray
@@ -46,21 +46,23 @@ def test_as_fitted__shows_a_disc_round() -> None:
 
 @pytest.mark.parametrize("shape", [(64, 64), (48, 90), (200, 70)])
 @pytest.mark.parametrize("border", [((30, 10), (0, 0)), ((0, 0), (25, 40)), ((9, 9), (9, 9))])
-def test_fit__does_not_see_what_was_put_around(shape: tuple[int, int], border: tuple[tuple[int, int], ...]) -> None:
+def test_predict_whole__does_not_see_what_was_put_around(
+    shape: tuple[int, int], border: tuple[tuple[int, int], ...]
+) -> None:
     image = image_of(*shape)
     padded = np.pad(image, border)
-    bare, framed = fit([image], darkness, 64)[0], fit([padded], darkness, 64)[0]
+    bare, framed = predict_whole([image], darkness, 64)[0], predict_whole([padded], darkness, 64)[0]
     assert framed.shape == padded.shape
     np.testing.assert_array_equal(framed, np.pad(bare, border))
 
 
-def test_fit__finishes_what_is_inside_alone() -> None:
+def test_predict_whole__finishes_what_is_inside_alone() -> None:
     image = np.pad(image_of(64, 64), 8)
-    found = fit([image], darkness, 64, finish=lambda inside: np.full_like(inside, 0.25))[0]
+    found = predict_whole([image], darkness, 64, finish=lambda inside: np.full_like(inside, 0.25))[0]
     np.testing.assert_array_equal(found, np.pad(np.full((64, 64), 0.25, np.float32), 8))
 
 
-def test_fit__groups_frames_by_shape_and_keeps_their_order() -> None:
+def test_predict_whole__groups_frames_by_shape_and_keeps_their_order() -> None:
     images = [image_of(64, 64, 1), image_of(40, 90, 2), image_of(64, 64, 3), image_of(80, 80, 4), image_of(90, 40, 5)]
     seen: list[tuple[int, ...]] = []
 
@@ -68,11 +70,11 @@ def test_fit__groups_frames_by_shape_and_keeps_their_order() -> None:
         seen.append(windows.shape)
         return darkness(windows)
 
-    together = fit(images, predict, 64, batch_size=4)
+    together = predict_whole(images, predict, 64, batch_size=4)
     assert seen == [(3, 64, 64), (1, 32, 96), (1, 96, 32)]
     for image, found in zip(images, together, strict=True):
-        np.testing.assert_array_equal(found, fit([image], darkness, 64)[0])
+        np.testing.assert_array_equal(found, predict_whole([image], darkness, 64)[0])
 
 
-def test_fit__of_nothing_is_nothing() -> None:
-    assert fit([], darkness, 64) == []
+def test_predict_whole__of_nothing_is_nothing() -> None:
+    assert predict_whole([], darkness, 64) == []

@@ -23,6 +23,7 @@ from vasomim.viz.pages import html_charts, html_figure, html_legend, html_page, 
 Card = Mapping[str, Any]
 """What evaluation.json holds."""
 METHODS = {"vasomim": "VasoMIM", "mae": "plain MAE", "scratch": "from scratch"}
+SHEET_ROWS = 5
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,12 @@ def caveat(real: bool) -> str:
     )
 
 
-def prediction_sheet(places: Places, rows: int = 5) -> str:
+def prediction_sheet(places: Places) -> str:
     """Some test frames: frame, truth, and each method's errors."""
     predictors = {name: Predictor.from_pretrained(str(places.part(f"finetune_{name}"))) for name in METHODS}
     test = open_labelled((places.test,))
     cells = []
-    for index in range(min(rows, len(test))):
+    for index in range(min(SHEET_ROWS, len(test))):
         sample = test[index]
         assert sample.mask is not None
         found = [predictor.predict(sample.image).mask for predictor in predictors.values()]

@@ -21,7 +21,7 @@ from vasomim.engine.comparison import StoredEvaluation, check_comparable, compar
 from vasomim.engine.evaluation import EvaluationCard, evaluate
 from vasomim.engine.evaluation_page import NAMES, count_text, number_text
 from vasomim.engine.evaluation_source import EvaluationSource, LabelledFrame, Map, stored_masks
-from vasomim.engine.runs import versions
+from vasomim.engine.run_folder import versions
 from vasomim.errors import MisuseError, VasomimError
 from vasomim.files import make_folder
 from vasomim.ops.borders import content

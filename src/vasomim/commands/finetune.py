@@ -17,9 +17,9 @@ from vasomim.commands.training import (
     export_model,
     extracted,
     fingerprint,
-    open_run,
     rasteriser_of,
     train,
+    training_run,
     with_anatomy,
 )
 from vasomim.config import FinetuneConfig, idle_in_finetuning
@@ -32,19 +32,19 @@ from vasomim.data.statistics import pixel_statistics
 from vasomim.engine.calibration import calibrate, choose_cut
 from vasomim.engine.fabric import Fabric
 from vasomim.engine.processes import first_alone
-from vasomim.engine.report import write_report
-from vasomim.engine.runs import RunFolder
+from vasomim.engine.report import keep_picture, write_report
+from vasomim.engine.run_folder import RunFolder
 from vasomim.errors import MisuseError
 from vasomim.files import write_text
 from vasomim.inference.outputs import Output
 from vasomim.inference.predictor import Predictor
 from vasomim.models.weights import is_ours, load_weights, read_config
 from vasomim.types import BoolImage, FloatImage, Progress
-from vasomim.viz.images import contact_sheet, error_map, overlay, to_rgb
-from vasomim.viz.pages import html_figure
+from vasomim.viz.images import RGB, contact_sheet, error_map, overlay, to_rgb
 
 VALIDATION_FRAMES = 50
 CALIBRATION_FRAMES = 200
+SHEET_ROWS = 6
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
     for line in idle_in_finetuning(config):
         warn(line)
     torch.manual_seed(config.run.seed)
-    with open_run(config, "finetune") as (fabric, folder):
+    with training_run(config, "finetune") as (fabric, folder):
         data = open_data(config, fabric, folder)
         task = build_finetuning(config, data.statistics, data.labelled)
         start_from(task.model, config, folder)
@@ -78,11 +78,11 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
             return 0
         final = validate(task, Progress(result.step, result.step, 0, 1)) if len(data.val) else {}
         # On frames of --val nothing may be chosen.
-        chosen = Output() if config.val or not len(data.val) else fit(task.model, config, data.val)
+        chosen = Output() if config.val or not len(data.val) else calibrated_output(task.model, config, data.val)
         described = facts(config, chosen)
         export_model(folder, task.model, {**described, "held_out": dict(final)}, config)
-        shown = sheet(predictor(task.model, config, chosen), data.val)
-        write_report(folder.path, "Fine-tuning", [("Frames not trained on", shown)])
+        keep_picture(folder.path, sheet(predictor(task.model, config, chosen), data.val))
+        write_report(folder.path)
     print_result({"out": str(config.out), "step": result.step, "labels": data.labels, **final}, json=json)
     return 0
 
@@ -167,7 +167,7 @@ def predictor(model: nn.Module, config: FinetuneConfig, main: Output = Output())
     return Predictor(model, facts(config, main), device=str(device_of(model)), precision="fp32")
 
 
-def fit(model: nn.Module, config: FinetuneConfig, held: FrameDataset) -> Output:
+def calibrated_output(model: nn.Module, config: FinetuneConfig, held: FrameDataset) -> Output:
     """Calibration and thresholds of the main vessels, on at most 200 frames that were not trained on.
 
     The frames go through the network twice, since maps of 200 large frames may not fit into memory.
@@ -202,10 +202,10 @@ def scores(predict: Predictor, val: FrameDataset) -> Mapping[str, float]:
     return {"dice": float(np.mean(dice)), "cldice": float(np.mean(cldice))}
 
 
-def sheet(predict: Predictor, val: FrameDataset, rows: int = 6) -> str:
-    """Frame, label and prediction with its errors coloured, as an HTML picture."""
+def sheet(predict: Predictor, val: FrameDataset) -> RGB | None:
+    """Frame, label and prediction with its errors coloured; None where no frame was set aside."""
     cells = []
-    for index in chosen_frames(val, rows):
+    for index in chosen_frames(val, SHEET_ROWS):
         sample = val[index]
         assert sample.mask is not None
         found = predict.predict(sample.image)
@@ -217,6 +217,4 @@ def sheet(predict: Predictor, val: FrameDataset, rows: int = 6) -> str:
                 error_map(sample.image, found.mask, sample.mask),
             ]
         )
-    if not cells:
-        return "<p>No frame was set aside.</p>"
-    return html_figure(contact_sheet(cells, columns=["frame", "label", "probability", "errors"]))
+    return contact_sheet(cells, columns=["frame", "label", "probability", "errors"]) if cells else None

@@ -87,15 +87,16 @@ def _predict_runs(
     step: Callable[[int], object],
 ) -> PredictionSummary:
     require_pydicom()
+    from vasomim.inference.run_files import group_by_file
     from vasomim.inference.run_outputs import RunParts
-    from vasomim.inference.runs import RunOptions, group_runs, predict_runs
+    from vasomim.inference.runs import RunOptions, predict_runs
 
     options = RunOptions(
         parts=RunParts(dicom=config.dicom_objects, movie=config.movie),
         smoothing=config.smoothing,
         keep_identity=config.keep_identity,
     )
-    return predict_runs(predictor, group_runs(records), folder, options, progress=step, warn=warn)
+    return predict_runs(predictor, group_by_file(records), folder, options, progress=step, warn=warn)
 
 
 def no_runs(inputs: Sequence[Path], out: Path) -> list[Record]:

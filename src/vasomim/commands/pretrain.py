@@ -13,14 +13,14 @@ from vasomim.commands.training import (
     UnlabelledData,
     device_of,
     export_model,
-    open_run,
     open_unlabelled,
     train,
+    training_run,
 )
 from vasomim.config import PretrainConfig, idle_in_pretraining
 from vasomim.data.frames import write_png
-from vasomim.engine.report import write_report
-from vasomim.engine.runs import RunFolder
+from vasomim.engine.report import keep_picture, write_report
+from vasomim.engine.run_folder import RunFolder
 from vasomim.engine.validation import inspection_sheet, load_maps, pretraining_losses, probe_score
 from vasomim.models.grey_as_color import GreyAsColor, fold_channels
 from vasomim.models.mae import MaskedAutoencoder
@@ -29,7 +29,7 @@ from vasomim.models.sizes import bare_name
 from vasomim.models.weights import load_weights
 from vasomim.tasks.interface import Pretrains, Reconstructs
 from vasomim.types import Progress
-from vasomim.viz.pages import html_figure
+from vasomim.viz.images import RGB
 
 PROBE_FIT, PROBE_TEST = 300, 200
 """Frames of the vessel probe: fitted on training frames, scored on held-out ones."""
@@ -40,7 +40,7 @@ def run(config: PretrainConfig, *, json: bool = False, verbose: bool = False) ->
     for line in idle_in_pretraining(config):
         warn(line)
     torch.manual_seed(config.run.seed)
-    with open_run(config, "pretrain") as (fabric, folder):
+    with training_run(config, "pretrain") as (fabric, folder):
         data = open_unlabelled(config, fabric, folder)
         task = build_pretraining(config, data.statistics, lambda model: start_from(model, config))
         assert isinstance(task, Pretrains)
@@ -50,7 +50,8 @@ def run(config: PretrainConfig, *, json: bool = False, verbose: bool = False) ->
             return 0
         final = validate(task, last_progress(config, data)) if validate is not None else {}
         export(folder, task, config, final)
-        write_report(folder.path, "Pre-training", [("Held-out frames", last_sheet(task, data, config))])
+        keep_picture(folder.path, last_sheet(task, data, config))
+        write_report(folder.path)
     print_result({"out": str(config.out), "step": result.step, **final}, json=json)
     return 0
 
@@ -107,10 +108,10 @@ def export(folder: RunFolder, task: Pretrains, config: PretrainConfig, final: Ma
         export_model(folder, model, {**mae, **facts}, config, name="mae")
 
 
-def last_sheet(task: Pretrains, data: UnlabelledData, config: PretrainConfig) -> str:
-    """What the method makes of held-out frames at the last step, as an HTML picture."""
+def last_sheet(task: Pretrains, data: UnlabelledData, config: PretrainConfig) -> RGB | None:
+    """What the method makes of held-out frames at the last step; None where there is none."""
     if not len(data.held):
-        return "<p>No frame was held out.</p>"
+        return None
     few = load_maps(data.held, config.img_size, 6)
     device = task.model.input_norm.mean.device
-    return html_figure(inspection_sheet(task, few, last_progress(config, data), device, rows=6))
+    return inspection_sheet(task, few, last_progress(config, data), device, rows=6)

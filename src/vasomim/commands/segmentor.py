@@ -9,21 +9,21 @@ from torch import nn
 
 from vasomim.build import build_segmentor
 from vasomim.commands.console import print_result
-from vasomim.commands.training import device_of, export_model, open_run, open_unlabelled, train
+from vasomim.commands.training import device_of, export_model, open_unlabelled, train, training_run
 from vasomim.config import SegmentorConfig
-from vasomim.engine.report import write_report
+from vasomim.engine.report import keep_picture, write_report
 from vasomim.engine.validation import Maps, load_maps, segmentation_scores
 from vasomim.types import Progress
-from vasomim.viz.images import contact_sheet, overlay, to_rgb
-from vasomim.viz.pages import html_figure
+from vasomim.viz.images import RGB, contact_sheet, overlay, to_rgb
 
 VALIDATION_FRAMES = 100
+SHEET_ROWS = 6
 
 
 def run(config: SegmentorConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
     """Extract where needed, train, export to OUT/export, write OUT/report.html."""
     torch.manual_seed(config.run.seed)
-    with open_run(config, "segmentor") as (fabric, folder):
+    with training_run(config, "segmentor") as (fabric, folder):
         data = open_unlabelled(config, fabric, folder)
         task = build_segmentor(config, data.statistics)
         held = load_maps(data.held, config.img_size, VALIDATION_FRAMES)
@@ -48,7 +48,8 @@ def run(config: SegmentorConfig, *, json: bool = False, verbose: bool = False) -
             },
             config,
         )
-        write_report(folder.path, "Vessel segmentor", [("What S sees in held-out frames", sheet(task.model, held))])
+        keep_picture(folder.path, sheet(task.model, held))
+        write_report(folder.path)
     print_result({"out": str(config.out), "step": result.step, **final}, json=json)
     return 0
 
@@ -60,14 +61,14 @@ def scores(model: nn.Module, maps: Maps) -> Mapping[str, float]:
 
 
 @torch.no_grad()
-def sheet(model: nn.Module, maps: Maps, rows: int = 6) -> str:
-    """Frame, extracted anatomy and S(frame) of some held-out frames, as an HTML picture."""
+def sheet(model: nn.Module, maps: Maps) -> RGB | None:
+    """Frame, extracted anatomy and S(frame) of some held-out frames; None where there is none."""
     if not len(maps):
-        return "<p>No frame was held out.</p>"
+        return None
     batch = next(maps.batches(device_of(model)))
     seen = model(batch["image"])[:, 0].sigmoid().cpu().numpy()
     cells = []
-    for row in range(min(rows, len(seen))):
+    for row in range(min(SHEET_ROWS, len(seen))):
         frame = batch["image"][row, 0].cpu().numpy()
         cells.append([to_rgb(frame), overlay(frame, maps.vessels[row]), to_rgb(seen[row])])
-    return html_figure(contact_sheet(cells, columns=["frame", "extracted anatomy", "S(frame)"]))
+    return contact_sheet(cells, columns=["frame", "extracted anatomy", "S(frame)"])

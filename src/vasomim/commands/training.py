@@ -36,7 +36,7 @@ from vasomim.engine.blocks import checkpoint_activations, compile_blocks
 from vasomim.engine.fabric import Fabric, build_fabric
 from vasomim.engine.loop import FitResult, fit
 from vasomim.engine.processes import check_shares, first_alone
-from vasomim.engine.runs import RunFolder
+from vasomim.engine.run_folder import RunFolder
 from vasomim.errors import DataError, MisuseError
 from vasomim.models.weights import save_pretrained
 from vasomim.types import Progress, Record
@@ -56,7 +56,7 @@ class UnlabelledData:
 
 
 @contextmanager
-def open_run(config: TrainingConfig, verb: str) -> Iterator[tuple[Fabric, RunFolder]]:
+def training_run(config: TrainingConfig, verb: str) -> Iterator[tuple[Fabric, RunFolder]]:
     """The devices of a run and its folder, new or to be continued; of several processes the first one writes it."""
     fabric = start_processes(config)
     facts = {"seed": config.run.seed, "device": config.run.device, "inputs": [str(path) for path in config.inputs]}

@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vasomim.data.frames import read_frame
-from vasomim.data.listing import list_readable, make_records, no_frame, require_layout, some
 from vasomim.errors import DataError
-from vasomim.types import Box, Record, Sample
+from vasomim.types import Box, Record
 
 TABLE = "boxes.csv"
 CORNERS = ("x0", "y0", "x1", "y1")
@@ -26,43 +24,6 @@ class FrameNote:
     boxes: tuple[Box, ...]
     series: str | None = None
     """The cine run the frame was taken from."""
-
-
-class BoxesDataset:
-    """Frames below images/ with stenosis boxes and patient from boxes.csv; there is no vessel mask.
-
-    Ids are paths below images/ without suffix. A frame without a row has no box and no patient.
-    """
-
-    def __init__(self, root: Path | str) -> None:
-        """Read the table and list the frames; no pixel is read.
-
-        Raises:
-            MisuseError: missing folder, another layout, or no frame.
-            DataError: a broken table, or rows for frames that are not there.
-        """
-        root = require_layout(Path(root), is_boxes_folder, f"images/ and {TABLE}")
-        frames = root / "images"
-        self._notes = read_boxes(root / TABLE)
-        records = make_records(list_readable(frames), frames, root)
-        if not records:
-            raise no_frame(frames)
-        missing = set(self._notes) - {_name(record, frames) for record in records}
-        if missing:
-            raise DataError(
-                f"{root / TABLE} names {len(missing)} frame(s) that are not in {frames}: {some(missing)}; "
-                "add them or remove their rows"
-            )
-        self.records: Sequence[Record] = with_patients(records, frames, self._notes)
-        self._frames = frames
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, index: int) -> Sample:
-        record = self.records[index]
-        note = self._notes.get(_name(record, self._frames))
-        return Sample(record, read_frame(record.path), boxes=note.boxes if note else ())
 
 
 def is_boxes_folder(root: Path) -> bool:

@@ -34,24 +34,6 @@ class FrameList:
         return Sample(record, read_record(record))
 
 
-class FolderDataset(FrameList):
-    """Unlabelled frames of a folder and all its sub-folders, in natural order (frame 2 before frame 10).
-
-    An id is the path below the folder without suffix; where frames differ by nothing but the suffix, they keep it.
-    """
-
-    def __init__(self, root: Path | str) -> None:
-        """List the frames; no pixel is read.
-
-        Raises:
-            MisuseError: missing, or without any frame.
-        """
-        root = Path(root)
-        super().__init__(make_records(list_readable(root), root if root.is_dir() else root.parent, root))
-        if not self.records:
-            raise no_frame(root)
-
-
 class MaskedFolderDataset:
     """Frames below images/ with masks of the same name below masks/ (or labels/, gt/, annotations/).
 

@@ -35,20 +35,6 @@ class Shading:
 UNCHANGED = Shading()
 
 
-def vary_intensity(image: FloatImage, strength: float, rng: np.random.Generator) -> FloatImage:
-    """Random gamma, contrast, brightness, blur, coarser pixels and noise: float32 (H, W) in [0, 1] -> the same.
-
-    Args:
-        image: (H, W) in [0, 1].
-        strength: see `draw_shading`.
-        rng: source of randomness.
-
-    Raises:
-        ValueError: `strength` outside of [0, 1].
-    """
-    return shade(image, draw_shading(strength, rng), rng)
-
-
 def draw_shading(strength: float, rng: np.random.Generator) -> Shading:
     """Gamma within exp(+-0.5 strength), contrast within 1 +- 0.4 strength, brightness within +-0.2 strength.
 

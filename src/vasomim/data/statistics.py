@@ -11,19 +11,18 @@ from vasomim.data.splits import map_frames, sample_frames
 from vasomim.errors import DataError, MisuseError
 
 
-def pixel_statistics(dataset: FrameDataset, limit: int = 500, seed: int = 0) -> tuple[float, float]:
+def pixel_statistics(dataset: FrameDataset, limit: int = 500) -> tuple[float, float]:
     """Mean and standard deviation of the pixels in [0, 1] of at most `limit` frames; every frame weighs the same.
 
     Args:
         dataset: frames; one is in memory at a time and thread.
-        limit: frames to look at, drawn by seed and id.
-        seed: of the draw.
+        limit: frames to look at, drawn by id.
 
     Raises:
         MisuseError: no frames.
         DataError: unreadable frames, or nothing but one grey value.
     """
-    chosen = sample_frames(dataset, limit, seed)
+    chosen = sample_frames(dataset, limit, seed=0)
     if not chosen:
         raise MisuseError("got no frame to measure the statistics of; name a folder with frames")
 

@@ -23,7 +23,7 @@ from vasomim.engine.meters import Feed, Speed, Window
 from vasomim.engine.nonfinite import NonFiniteGuard
 from vasomim.engine.optim import clip_gradients, load_optimizer, set_lr, unfuse
 from vasomim.engine.processes import gather_batch, losses_of_processes, silenced
-from vasomim.engine.runs import RunFolder
+from vasomim.engine.run_folder import RunFolder
 from vasomim.engine.schedules import Schedule, begun_epochs, epoch_of
 from vasomim.engine.sharding import WholeTask, gathered, is_sharded, scattered, scattered_moments, set_up
 from vasomim.engine.signals import StopFlag, stop_signals

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape, unescape
+from collections.abc import Iterable, Mapping
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vasomim._version import __version__
+from vasomim.data.frames import read_channels, write_png
 from vasomim.errors import MisuseError
 from vasomim.files import write_text
 from vasomim.viz.charts import line_chart
-from vasomim.viz.pages import Cell, html_charts, html_page, html_table
+from vasomim.viz.images import RGB
+from vasomim.viz.pages import Cell, html_charts, html_figure, html_page, html_table
 
 Series = dict[str, list[tuple[float, float]]]
 
@@ -38,68 +39,74 @@ _NAMES = {
 }
 _SCORES = {"dice": "Dice", "cldice": "clDice", "probe_r2": "vessel probe R²"}
 _STEP = "optimiser step"
-_RESULT, _CURVES, _SPEED, _SETTINGS, _FACTS = "Result", "Curves", "Speed and memory", "Settings", "Facts"
-_TITLES = {"pretrain": "Pre-training", "segmentor": "Vessel segmentor", "finetune": "Fine-tuning"}
-_PICTURES = re.compile(r'<section id="s\d+"><h2>([^<]*)</h2>\n(.*?)</section>', re.DOTALL)
-"""Heading and body of a section, as `html_page` writes it."""
+_PICTURE = "held_out.png"
+"""What a run made of frames that it did not learn from."""
+
+
+class _Headings(NamedTuple):
+    """What the page of a run says at its top, and above its picture."""
+
+    title: str
+    picture: str
+
+
+_HEADINGS = {
+    "pretrain": _Headings("Pre-training", "Held-out frames"),
+    "segmentor": _Headings("Vessel segmentor", "What S sees in held-out frames"),
+    "finetune": _Headings("Fine-tuning", "Frames not trained on"),
+}
+"""By the verb that made the run."""
 _BOOKS = ("epoch", "skipped")
 """Kept by the loop for itself: no curves."""
 
 
-def write_report(run_path: Path, title: str, sections: Sequence[tuple[str, str]] = ()) -> Path:
-    """Write RUN/report.html: last values, curves, the sections given, the machine, settings and facts.
-
-    Args:
-        run_path: a run folder with metrics.jsonl, and config.yaml and run.json where they exist.
-        title: heading of the page.
-        sections: further (heading, HTML), such as pictures.
+def keep_picture(run_path: Path, picture: RGB | None) -> None:
+    """Write RUN/held_out.png, which `write_report` shows; None where no frame was held out.
 
     Raises:
-        MisuseError: there is no such folder.
-        VasomimError: the page cannot be written.
+        VasomimError: it cannot be written.
     """
-    if not run_path.is_dir():
-        raise MisuseError(f"no run folder at {run_path}; name a folder that a training command made")
-    series = read_series(run_path / "metrics.jsonl")
-    parts = [
-        (_RESULT, _last_values(series)),
-        (_CURVES, html_charts(svg for _, svg in _learning_curves(series))),
-        *sections,
-        (_SPEED, html_charts(svg for _, svg in _machine_curves(series))),
-        (_SETTINGS, _preformatted(run_path / "config.yaml")),
-        (_FACTS, _facts(run_path / "run.json")),
-    ]
-    page = run_path / "report.html"
-    write_text(page, html_page(title, [part for part in parts if part[1]], FOOTER, run_path.name))
-    return page
+    if picture is not None:
+        write_png(run_path / _PICTURE, picture)
 
 
-def rebuild_report(run_path: Path) -> Path:
-    """Write RUN/report.html anew from what the run left so far: one that was killed, or is under way, has curves too.
+def write_report(run_path: Path) -> Path:
+    """Write RUN/report.html from what the run left so far: last values, curves, picture, machine, settings, facts.
 
-    Pictures need the network and the frames; those of the page that is there stay.
+    A run that was killed or is under way has curves and facts too; its picture, which needs the network, comes last.
 
     Raises:
         MisuseError: it is no folder of a training run.
+        DataError: the picture is damaged.
         VasomimError: the page cannot be written.
     """
+    record = _read_record(run_path)
+    headings = _HEADINGS[record["verb"]]
+    series = read_series(run_path / "metrics.jsonl")
+    sections = [
+        ("Result", _last_values(series)),
+        ("Curves", html_charts(svg for _, svg in _learning_curves(series))),
+        (headings.picture, _picture(run_path / _PICTURE)),
+        ("Speed and memory", html_charts(svg for _, svg in _machine_curves(series))),
+        ("Settings", _preformatted(run_path / "config.yaml")),
+        ("Facts", _facts(record)),
+    ]
+    page = run_path / "report.html"
+    write_text(page, html_page(headings.title, [each for each in sections if each[1]], FOOTER, run_path.name))
+    return page
+
+
+def _read_record(run_path: Path) -> dict[str, Any]:
+    """What run.json says of a training run."""
     try:
-        verb = json.loads((run_path / "run.json").read_text(encoding="utf-8"))["verb"]
-        title = _TITLES[verb]
+        record: dict[str, Any] = json.loads((run_path / "run.json").read_text(encoding="utf-8"))
+        if record["verb"] in _HEADINGS:
+            return record
     except (OSError, ValueError, KeyError, TypeError):
-        raise MisuseError(
-            f"no training run at {run_path} (no valid run.json in it); name a folder that {', '.join(_TITLES)} made"
-        ) from None
-    return write_report(run_path, title, _pictures(run_path / "report.html"))
-
-
-def _pictures(page: Path) -> list[tuple[str, str]]:
-    """Sections of a page that are not made from the run's files; none where there is no page."""
-    if not page.is_file():
-        return []
-    found = _PICTURES.findall(page.read_text(encoding="utf-8"))
-    made = (_RESULT, _CURVES, _SPEED, _SETTINGS, _FACTS)
-    return [(unescape(heading), body) for heading, body in found if heading not in made]
+        pass
+    raise MisuseError(
+        f"no training run at {run_path} (no valid run.json in it); name a folder that {', '.join(_HEADINGS)} made"
+    )
 
 
 def curves_from_metrics(path: Path) -> list[tuple[str, str]]:
@@ -195,18 +202,16 @@ def _last_values(series: Series) -> str:
     return html_table(rows, ["", "frames", "last", "best", "at step"], caption) if rows else ""
 
 
+def _picture(path: Path) -> str:
+    return html_figure(read_channels(path)[..., ::-1]) if path.is_file() else ""
+
+
 def _preformatted(path: Path) -> str:
     return f"<pre>{escape(path.read_text(encoding='utf-8'))}</pre>" if path.is_file() else ""
 
 
-def _facts(path: Path) -> str:
+def _facts(record: Mapping[str, Any]) -> str:
     """run.json without the settings it repeats, as a table."""
-    if not path.is_file():
-        return ""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return ""
     hidden = ("identity", "format_version")
     rows = [[name.removeprefix("facts "), value] for name, value in _flat(record) if not name.startswith(hidden)]
     return html_table(rows, ["fact", "value"])

@@ -26,9 +26,9 @@ def cosine(step: int, total_steps: int, warmup_steps: int, peak: float, final: f
     return final + (peak - final) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def polynomial(epoch: int, total_epochs: int, peak: float, power: float = 0.9) -> float:
-    """Polynomial decay peak * (1 - epoch / total_epochs) ** power, with `epoch` counted from 0."""
-    return float(peak * (1 - min(epoch / max(total_epochs, 1), 1.0)) ** power)
+def polynomial(epoch: int, total_epochs: int, peak: float) -> float:
+    """Polynomial decay peak * (1 - epoch / total_epochs) ** 0.9, with `epoch` counted from 0."""
+    return float(peak * (1 - min(epoch / max(total_epochs, 1), 1.0)) ** 0.9)
 
 
 def cosine_schedule(total_steps: int, warmup_steps: int, peak: float, final: float = 0.0) -> Schedule:
@@ -42,7 +42,7 @@ def cosine_schedule(total_steps: int, warmup_steps: int, peak: float, final: flo
     return partial(cosine, total_steps=total_steps, warmup_steps=warmup_steps, peak=peak, final=final)
 
 
-def polynomial_schedule(steps_per_epoch: float, total_epochs: int, peak: float, power: float = 0.9) -> Schedule:
+def polynomial_schedule(steps_per_epoch: float, total_epochs: int, peak: float) -> Schedule:
     """`polynomial` in the epoch that a step belongs to; the rate changes only between epochs.
 
     Raises:
@@ -50,7 +50,7 @@ def polynomial_schedule(steps_per_epoch: float, total_epochs: int, peak: float, 
     """
     if steps_per_epoch <= 0 or total_epochs <= 0:
         raise ValueError(f"steps_per_epoch and total_epochs must be positive, got {steps_per_epoch} and {total_epochs}")
-    return lambda step: polynomial(epoch_of(step, steps_per_epoch), total_epochs, peak, power)
+    return lambda step: polynomial(epoch_of(step, steps_per_epoch), total_epochs, peak)
 
 
 def epoch_of(step: int, steps_per_epoch: float) -> int:

@@ -18,7 +18,7 @@ from vasomim.inference.doubts import doubt_about
 from vasomim.inference.given import Frame, as_frames, as_image, check_places, check_unit
 from vasomim.inference.outputs import choose_output
 from vasomim.inference.sliding import Windows, slide
-from vasomim.inference.whole import fit
+from vasomim.inference.whole import predict_whole
 from vasomim.models.shipped import SEGMENTERS, shipped_weights
 from vasomim.ops.hysteresis import Cut
 from vasomim.types import FloatImage, Prediction
@@ -179,7 +179,7 @@ class Predictor:
             maps = slide(images, self._predict_windows, self.size, self.overlap, self.batch_size)
             # A mean of ones may round to a little more.
             return [self.output.calibrated(np.clip(value, 0, 1)) for value in maps]
-        return fit(images, self._predict_windows, self.size, self.batch_size, self.output.calibrated)
+        return predict_whole(images, self._predict_windows, self.size, self.batch_size, self.output.calibrated)
 
     @overload
     def probability_at(self, images: Images) -> Maps: ...

@@ -1,27 +1,31 @@
-"""What is derived from a run and its masks: segmentation, overlay run, films, report; frames are taken one by one."""
+"""What is derived from a run and its masks: segmentation, overlay run, films, report.
+
+Each product takes frames and masks from their files, one by one, and knows nothing of the others.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from vasomim.data.frames import read_mask
 from vasomim.files import write_text, write_whole
 from vasomim.inference.derived import Software, Source
 from vasomim.inference.dicom_seg import BitPacker, segmentation
 from vasomim.inference.report_page import render_report
 from vasomim.inference.secondary_capture import DEFAULT_STEP_MS, capture, encode_jpeg
 from vasomim.inference.vessel_report import RunMeasures, run_report
-from vasomim.types import BoolImage
 from vasomim.viz.images import RGB, overlay
 from vasomim.viz.movies import Indexed, encode_gif, fit_frame, indexed_overlay, mp4_writer
 
 Movie = Literal["gif", "mp4", "both", "none"]
+MaskPaths = Mapping[int, Path]
+"""The mask of each frame that was segmented, by its index in the run, ascending."""
 SEGMENTATION, CAPTURE, REPORT, PAGE = "segmentation.dcm", "overlay.dcm", "report.json", "report.html"
 GIF, MP4 = "overlay.gif", "overlay.mp4"
 _GIF_SIDE = 512
@@ -42,28 +46,14 @@ class RunParts:
         return names + (_FILMS[self.movie] if num_frames > 1 else [])
 
 
-@dataclass
-class _Gathered:
-    """What one pass over frames and masks leaves."""
-
-    packer: BitPacker = field(default_factory=BitPacker)
-    measures: RunMeasures = field(default_factory=RunMeasures)
-    jpegs: list[bytes] = field(default_factory=list)
-
-
 def write_outputs(
-    folder: Path,
-    mask_of: Callable[[int], BoolImage],
-    source: Source,
-    software: Software,
-    parts: RunParts,
-    about: Mapping[str, Any],
+    folder: Path, masks: MaskPaths, source: Source, software: Software, parts: RunParts, about: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Write everything of a run but its masks; returns the report.
 
     Args:
         folder: where to write.
-        mask_of: the mask of a frame, by its index in the run.
+        masks: of the frames of `source`.
         source: the run.
         software: what made the masks.
         parts: what to write.
@@ -73,18 +63,22 @@ def write_outputs(
         DataError: a frame is damaged, or DICOM objects are wanted of a run without UIDs to refer to.
         VasomimError: a file cannot be written.
     """
-    files = parts.files(len(source.indices))
+    files = parts.files(len(masks))
     folder.mkdir(parents=True, exist_ok=True)
-    gathered = _gather(folder, mask_of, source, files)
-    if GIF in files:  # another pass, since a GIF is encoded at once from pictures that are asked for one by one
-        write_whole(folder / GIF, encode_gif(_pictures(mask_of, source), shown_for(source)))
-    if parts.dicom:
-        write_whole(folder / SEGMENTATION, segmentation(gathered.packer, source, software))
-        write_whole(folder / CAPTURE, capture(gathered.jpegs, source, software))
-    report = run_report(source.run.facts, source.indices, gathered.measures, about)
-    best = source.indices[gathered.measures.best]
-    page = render_report(report, source.run.frame(best), mask_of(best), film=GIF if GIF in files else None)
-    write_text(folder / PAGE, page)
+    if SEGMENTATION in files:
+        write_whole(folder / SEGMENTATION, segmentation(_packed(masks), source, software))
+    if CAPTURE in files:
+        jpegs = [encode_jpeg(picture) for picture in _overlays(source, masks)]
+        write_whole(folder / CAPTURE, capture(jpegs, source, software))
+    if GIF in files:
+        write_whole(folder / GIF, encode_gif(_small_overlays(source, masks), shown_for(source)))
+    if MP4 in files:
+        _write_mp4(folder / MP4, source, masks)
+    measures = _measured(masks)
+    report = run_report(source.run.facts, source.indices, measures, about)
+    best = source.indices[measures.best]
+    film = GIF if GIF in files else None
+    write_text(folder / PAGE, render_report(report, source.run.frame(best), read_mask(masks[best]), film))
     write_text(folder / REPORT, json.dumps(report, indent=1) + "\n")
     return report
 
@@ -97,28 +91,32 @@ def shown_for(source: Source) -> list[float]:
     return [float(step) for step in (*steps, steps[-1])]
 
 
-def _gather(folder: Path, mask_of: Callable[[int], BoolImage], source: Source, files: list[str]) -> _Gathered:
-    """Go through the run once: measure, pack, draw, and write the MP4."""
-    gathered = _Gathered()
-    draws: list[Callable[[RGB], object]] = []
-    if CAPTURE in files:
-        draws.append(lambda picture: gathered.jpegs.append(encode_jpeg(picture)))
-    with ExitStack() as stack:
-        if MP4 in files:
-            film = mp4_writer(folder / MP4, source.shape, 1000 / float(np.mean(shown_for(source))))
-            draws.append(stack.enter_context(film))
-        for index in source.indices:
-            mask = mask_of(index)
-            gathered.packer.add(mask)
-            gathered.measures.add(mask)
-            if draws:
-                picture = overlay(source.run.frame(index), mask)
-                for draw in draws:
-                    draw(picture)
-    return gathered
+def _packed(masks: MaskPaths) -> BitPacker:
+    packer = BitPacker()
+    for file in masks.values():
+        packer.add(read_mask(file))
+    return packer
 
 
-def _pictures(mask_of: Callable[[int], BoolImage], source: Source) -> Iterator[Indexed]:
+def _measured(masks: MaskPaths) -> RunMeasures:
+    measures = RunMeasures()
+    for file in masks.values():
+        measures.add(read_mask(file))
+    return measures
+
+
+def _overlays(source: Source, masks: MaskPaths) -> Iterator[RGB]:
+    for index, file in masks.items():
+        yield overlay(source.run.frame(index), read_mask(file))
+
+
+def _small_overlays(source: Source, masks: MaskPaths) -> Iterator[Indexed]:
     """The frames of a GIF."""
-    for index in source.indices:
-        yield indexed_overlay(*fit_frame(source.run.frame(index), mask_of(index), _GIF_SIDE))
+    for index, file in masks.items():
+        yield indexed_overlay(*fit_frame(source.run.frame(index), read_mask(file), _GIF_SIDE))
+
+
+def _write_mp4(path: Path, source: Source, masks: MaskPaths) -> None:
+    with mp4_writer(path, source.shape, 1000 / float(np.mean(shown_for(source)))) as append:
+        for picture in _overlays(source, masks):
+            append(picture)

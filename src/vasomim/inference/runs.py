@@ -1,36 +1,35 @@
-"""DICOM runs to folders of results, one after the other: each appears whole or not at all, and is not done twice."""
+"""DICOM runs to folders of results, one after the other: each appears whole or not at all, and is not done twice.
+
+On its way a run gets its names (`run_files`); if it is not done already, its frames are predicted (`run_frames`) and
+written aside, then what is derived from frames and masks (`run_outputs`), and the whole moves into place (`writers`).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import datetime
-import shutil
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from vasomim.data.dicom.run import DicomRun, cached_run
-from vasomim.data.frames import read_mask
-from vasomim.data.listing import RUN_SUFFIXES, natural_key
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
-from vasomim.files import writing
 from vasomim.inference.derived import Software, Source, missing_uids
 from vasomim.inference.files import PredictionSummary, hash_file, ordered
 from vasomim.inference.predictor import Predictor
+from vasomim.inference.run_files import RunFile, RunNames
+from vasomim.inference.run_frames import predicted_frames
 from vasomim.inference.run_outputs import RunParts, write_outputs
-from vasomim.inference.temporal import RunFrame, smooth
-from vasomim.inference.writers import RUNS, PredictionFolder, write_pictures
-from vasomim.types import FloatImage, Record
+from vasomim.inference.temporal import RunFrame
+from vasomim.inference.writers import RUNS, PredictionFolder, picture_file, write_pictures
 
-_UNFINISHED = ".unfinished"
-"""Where a run is written until it is whole; what a killed call left there is deleted."""
 _WRITERS = 3
+Metas = Mapping[int, Mapping[str, Any]]
+"""`Prediction.meta` of each frame, by its number, from 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,62 +43,9 @@ class RunOptions:
     """Name results after their files, and copy patient and study into derived objects."""
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """A run and the names it is written under."""
-
-    run: DicomRun
-    name: str
-    ids: Mapping[int, str]
-    """Id of each frame, by its index in the run."""
-    parts: RunParts
-    missing: Sequence[str]
-    """UIDs without which no DICOM object can refer to the run; its parts are then without them."""
-
-
-@dataclass(frozen=True)
-class RunRecords:
-    """The frames of one DICOM file."""
-
-    frames: tuple[Record, ...]
-    position: int
-    """Of the file among all of the call, from 1."""
-    own: str
-    """The file's own name, which may name a patient; empty where two files share it."""
-
-    @property
-    def neutral(self) -> str:
-        """What the file is called while nobody has compared its name with its content."""
-        return f"run_{self.position:04d}"
-
-    @property
-    def path(self) -> Path:
-        return self.frames[0].path
-
-
-def group_runs(records: Sequence[Record]) -> list[RunRecords]:
-    """Records of DICOM frames by their files, in natural order of their paths."""
-    by_path: dict[Path, list[Record]] = {}
-    for record in sorted(records, key=lambda record: natural_key(str(record.path))):
-        by_path.setdefault(record.path, []).append(record)
-    counts = Counter(_own_name(frames[0]) for frames in by_path.values())
-    runs = []
-    for position, frames in enumerate(by_path.values(), 1):
-        own = _own_name(frames[0])
-        runs.append(RunRecords(tuple(frames), position, own if counts[own] == 1 else ""))
-    return runs
-
-
-def _own_name(record: Record) -> str:
-    """The path of a file below the folder that was named, without suffix."""
-    root = Path(record.source)
-    inner = record.path.relative_to(root) if root in record.path.parents else Path(record.path.name)
-    return (inner.with_suffix("") if inner.suffix.lower() in RUN_SUFFIXES else inner).as_posix()
-
-
 def predict_runs(
     predictor: Predictor,
-    runs: Sequence[RunRecords],
+    files: Sequence[RunFile],
     folder: PredictionFolder,
     options: RunOptions,
     *,
@@ -113,7 +59,7 @@ def predict_runs(
 
     Args:
         predictor: what segments.
-        runs: from `group_runs`.
+        files: from `group_by_file`.
         folder: from `open_folder`, with what `options` say among its settings.
         options: how, and what is written.
         progress: called with numbers of frames that are finished or skipped.
@@ -123,29 +69,64 @@ def predict_runs(
         VasomimError: nothing more can be written, or memory ran out; what is done stays.
         Interrupted: stopped by Ctrl-C; runs that are done stay.
     """
-    session = _Session(predictor, folder, options, progress, warn)
-    failures: list[str] = []
+    call = _Call(predictor, folder, options, progress, warn)
     try:
-        for records in runs:
+        for file in files:
             try:
-                session.do(records)
+                call.do(file)
             except (DataError, MisuseError) as error:  # misuse: the file is gone
-                hint = f" (file {records.position} of {len(runs)}; --keep-identity shows its path)"
-                line = f"{error}{'' if options.keep_identity or len(runs) == 1 else hint}"
-                failures.append(line)
-                folder.note_failed_run(records.neutral, line, session.outdated(records))
-                warn(line)
+                hint = f" (file {file.position} of {len(files)}; --keep-identity shows its path)"
+                call.give_up(file, f"{error}{'' if options.keep_identity or len(files) == 1 else hint}")
     except KeyboardInterrupt as stop:
         raise Interrupted("stopped; runs that are done stay, and the same command goes on with the others") from stop
     finally:
-        shutil.rmtree(folder.path / _UNFINISHED, ignore_errors=True)
+        folder.clear_unfinished()
         with contextlib.suppress(VasomimError):  # the error that brought us here, if any, says more
             folder.save()
-    return session.summary(sum(len(records.frames) for records in runs), failures)
+    return call.tally.summary(sum(len(file.records) for file in files))
 
 
-class _Session:
-    """What all runs of a call share."""
+@dataclass
+class _Tally:
+    """What became of the runs so far."""
+
+    predicted: int = 0
+    """Frames, as in `skipped`."""
+    skipped: int = 0
+    seconds: float = 0.0
+    """That the predicted frames took, reading and writing aside."""
+    failures: list[str] = field(default_factory=list)
+    done: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Entries in predictions.json, by the names of the runs."""
+
+    def summary(self, frames: int) -> PredictionSummary:
+        """How the call ended that was asked for so many frames."""
+        counted = sum(entry["frames"] for entry in self.done.values())
+        vessel = sum(entry["frames"] * entry["vessel_share"] for entry in self.done.values())
+        return PredictionSummary(
+            frames,
+            self.predicted,
+            self.skipped,
+            tuple(self.failures),
+            vessel / counted if counted else None,
+            self.seconds / self.predicted if self.predicted else None,
+        )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A run, what it is called, and what is written of it."""
+
+    run: DicomRun
+    names: RunNames
+    parts: RunParts
+    """Without DICOM objects where UIDs are missing."""
+    missing: Sequence[str]
+    """UIDs without which no DICOM object can refer to the run."""
+
+
+class _Call:
+    """One call of `predict_runs`: what all of its runs share, and what became of them."""
 
     def __init__(
         self,
@@ -157,149 +138,113 @@ class _Session:
     ) -> None:
         self.predictor, self.folder, self.options = predictor, folder, options
         self.progress, self.warn = progress, warn
-        self.made_by = {name: folder.identity[name] for name in ("weights", "settings")}
-        self.software = Software(
-            weights=predictor.name,
-            fingerprint=folder.identity["weights"]["hash"],
-            settings=", ".join(f"{name} {value}" for name, value in folder.identity["settings"].items()),
-        )
         self.written = datetime.datetime.now() if options.keep_identity else None
-        self.predicted, self.skipped, self.seconds = 0, 0, 0.0
-        self.done: dict[str, dict[str, Any]] = {}
+        self.tally = _Tally()
 
-    def summary(self, frames: int, failures: Sequence[str]) -> PredictionSummary:
-        """How the call ended, in frames."""
-        counted = sum(entry["frames"] for entry in self.done.values())
-        vessel = sum(entry["frames"] * entry["vessel_share"] for entry in self.done.values())
-        return PredictionSummary(
-            frames,
-            self.predicted,
-            self.skipped,
-            tuple(failures),
-            vessel / counted if counted else None,
-            self.seconds / self.predicted if self.predicted else None,
-        )
-
-    def do(self, records: RunRecords) -> None:
-        """Predict one run, or find it done.
+    def do(self, file: RunFile) -> None:
+        """Predict the run of a file, or find it done.
 
         Raises:
             DataError, MisuseError: it cannot be used.
         """
-        label = str(records.path) if self.options.keep_identity else records.neutral
-        run = cached_run(records.path, label, subtract=records.frames[0].subtract)
-        source = hash_file(records.path)
-        plan = self._plan(records, run)
-        if self._is_done(plan, source):
-            self.skipped += len(plan.ids)
-            self.progress(len(plan.ids))
+        job = self._job(file)
+        file_hash = hash_file(file.path)
+        name, frame_ids = job.names.run, list(job.names.frames.values())
+        if self.folder.is_run_done(name, frame_ids, job.parts.files(len(frame_ids)), file_hash):
+            self.tally.skipped += len(frame_ids)
+            self.progress(len(frame_ids))
         else:
             began = time.perf_counter()
-            report = self._write(plan)
-            self.predicted += len(plan.ids)
+            report = self._write(job)
+            self.tally.predicted += len(frame_ids)
             seconds = round(time.perf_counter() - began, 2)
-            self.folder.note_run(plan.name, {**_entry(report), "seconds": seconds, "source": source})
-        self.done[plan.name] = self.folder.runs[plan.name]
+            self.folder.note_run(name, {**_entry(report), "seconds": seconds, "source": file_hash})
+        self.tally.done[name] = self.folder.runs[name]
 
-    def outdated(self, records: RunRecords) -> list[str]:
+    def give_up(self, file: RunFile, line: str) -> None:
+        """Report a file that cannot be used; what earlier calls made from another content of it goes."""
+        self.tally.failures.append(line)
+        self.folder.note_failed_run(file.neutral_name, line, self._outdated(file))
+        self.warn(line)
+
+    def _outdated(self, file: RunFile) -> list[str]:
         """Names of runs that earlier calls made from another content of a file that cannot be used now.
 
         Only names tell: nothing is found where pixels gave the name, or where files of several folders share it.
         """
-        first = records.frames[0]
-        names = {first.id, first.id.removesuffix(f"/{(first.frame or 0) + 1:04d}"), records.own} - self.done.keys()
-        known = [name for name in names if name in self.folder.runs]
+        known = [name for name in file.possible_names() - self.tally.done.keys() if name in self.folder.runs]
         try:
-            source = hash_file(records.path) if known else ""
+            file_hash = hash_file(file.path) if known else ""
         except DataError:
             return known
-        return [name for name in known if self.folder.runs[name].get("source") != source]
+        return [name for name in known if self.folder.runs[name].get("source") != file_hash]
 
-    def _plan(self, records: RunRecords, run: DicomRun) -> _Plan:
-        """Under which names a run is written.
-
-        Ids of records give nobody away (see `expand_runs`); a file's own name may, and is taken where that is wanted.
-        """
-        ids = [record.id for record in records.frames]
-        name = ids[0].rpartition("/")[0] if len(run) > 1 else ids[0]
-        if self.options.keep_identity and records.own:
-            ids, name = [records.own + found.removeprefix(name) for found in ids], records.own
-        indices = [record.frame or 0 for record in records.frames]
+    def _job(self, file: RunFile) -> _Job:
+        label = str(file.path) if self.options.keep_identity else file.neutral_name
+        run = cached_run(file.path, label, subtract=file.records[0].subtract)
+        names = file.names(len(run), keep_identity=self.options.keep_identity)
         missing = missing_uids(run) if self.options.parts.dicom else []
         parts = dataclasses.replace(self.options.parts, dicom=False) if missing else self.options.parts
-        return _Plan(run, name, dict(zip(indices, ids, strict=True)), parts, missing)
+        return _Job(run, names, parts, missing)
 
-    def _is_done(self, plan: _Plan, source: str) -> bool:
-        """Whether all that is asked for exists, made from a file of the same content."""
-        entry = self.folder.runs.get(plan.name)
-        if entry is None or entry["source"] != source or entry["frames"] != len(plan.ids):
-            return False
-        kinds = self.folder.parts.kinds
-        pictures = [self.folder.file(kind, frame_id) for kind in kinds for frame_id in plan.ids.values()]
-        files = [self.folder.path / RUNS / plan.name / file for file in plan.parts.files(len(plan.ids))]
-        return all(file.is_file() for file in [*pictures, *files])
-
-    def _write(self, plan: _Plan) -> dict[str, Any]:
-        """Write all of a run aside, then move it into place; the report."""
-        stage = self.folder.path / _UNFINISHED
-        shutil.rmtree(stage, ignore_errors=True)
-        seen = [(frame.index + 1, frame.prediction.meta) for frame in self._predict(plan, stage)]
-        warnings = _warnings(plan, seen)
+    def _write(self, job: _Job) -> dict[str, Any]:
+        """Write all of a run aside, then move it into place; returns its report."""
+        self.folder.clear_unfinished()
+        stage = self.folder.unfinished
+        warnings = _warnings(self._write_pictures(job, stage), job.missing)
         for line in warnings:
-            self.warn(f"{plan.name}: {line}")
+            self.warn(f"{job.names.run}: {line}")
         report = write_outputs(
-            stage / RUNS / plan.name,
-            lambda index: read_mask(stage / "masks" / f"{plan.ids[index]}.png"),
+            stage / RUNS / job.names.run,
+            {index: picture_file(stage, "masks", frame_id) for index, frame_id in job.names.frames.items()},
             Source(
-                run=plan.run,
-                indices=list(plan.ids),
+                run=job.run,
+                indices=list(job.names.frames),
                 keep_identity=self.options.keep_identity,
                 written=self.written,
             ),
-            self.software,
-            plan.parts,
-            {"run": plan.name, **self.made_by, "warnings": warnings},
+            _software(self.folder.identity),
+            job.parts,
+            {"run": job.names.run, **self.folder.identity, "warnings": warnings},
         )
-        self._move(stage, plan)
+        self.folder.place_run(job.names.run)
         return report
 
-    def _predict(self, plan: _Plan, stage: Path) -> Iterator[RunFrame]:
-        """Every frame once it is predicted, smoothed and written; decoded ahead and written behind in threads."""
+    def _write_pictures(self, job: _Job, stage: Path) -> Metas:
+        """Predict every frame and write its pictures below `stage`, behind in threads."""
 
-        def write(frame: RunFrame) -> RunFrame:
-            write_pictures(stage, plan.ids[frame.index], frame.image, frame.prediction, self.folder.parts)
-            return frame
+        def write(frame: RunFrame) -> tuple[int, Mapping[str, Any]]:
+            frame_id = job.names.frames[frame.index]
+            write_pictures(stage, frame_id, frame.image, frame.prediction, self.folder.parts)
+            return frame.index + 1, frame.prediction.meta
 
-        indices = list(plan.ids)
-        ahead = 2 * self.predictor.batch_size
-        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(_WRITERS) as writers:
-            images = ordered(reader, plan.run.frame, indices, ahead)
-            frames = smooth(_predicted(self.predictor, zip(indices, images, strict=True)), self.options.smoothing)
-            for frame in ordered(writers, write, frames, ahead):
+        metas = {}
+        frames = predicted_frames(self.predictor, job.run, list(job.names.frames), self.options.smoothing)
+        with ThreadPoolExecutor(_WRITERS) as writers, contextlib.closing(frames):
+            for number, meta in ordered(writers, write, frames, 2 * self.predictor.batch_size):
+                metas[number] = meta
+                self.tally.seconds += meta["seconds"]
                 self.progress(1)
-                self.seconds += frame.prediction.meta["seconds"]
-                yield frame
-
-    def _move(self, stage: Path, plan: _Plan) -> None:
-        """From the stage into place; what an earlier file of that name left goes, runs in sub-folders stay."""
-        staged = [file.relative_to(stage) for file in stage.rglob("*") if file.is_file()]
-        with writing(Path(plan.name)):
-            for file in self.folder.files_of_run(plan.name, self.folder.parts.kinds):
-                file.unlink()
-            for inner in staged:
-                target = self.folder.path / inner
-                target.parent.mkdir(parents=True, exist_ok=True)
-                (stage / inner).replace(target)
+        return metas
 
 
-def _warnings(plan: _Plan, seen: Sequence[tuple[int, Mapping[str, Any]]]) -> list[str]:
-    """What is worth a word, given number and `meta` of each frame."""
-    blank = [number for number, meta in seen if "warning" in meta]
+def _software(identity: Mapping[str, Any]) -> Software:
+    """What made the masks, given the weights and settings of a folder."""
+    return Software(
+        weights=identity["weights"]["name"],
+        fingerprint=identity["weights"]["hash"],
+        settings=", ".join(f"{name} {value}" for name, value in identity["settings"].items()),
+    )
+
+
+def _warnings(metas: Metas, missing: Sequence[str]) -> list[str]:
+    """What is worth a word of a run whose frames are described so and whose file has not the UIDs `missing`."""
+    blank = [number for number, meta in metas.items() if "warning" in meta]
     # Frames before the contrast agent arrives are doubted in any run.
-    doubts = [meta.get("doubt") for _, meta in seen if "warning" not in meta]
+    doubts = [meta.get("doubt") for meta in metas.values() if "warning" not in meta]
     found = []
-    if plan.missing:
-        found.append(f"no {', '.join(plan.missing)}: no DICOM object can refer to it, and none is written")
+    if missing:
+        found.append(f"no {', '.join(missing)}: no DICOM object can refer to it, and none is written")
     if blank:
         found.append(f"frame(s) {', '.join(map(str, blank))}: all pixels are equal, no vessel can be seen")
     if doubts and all(doubts):
@@ -316,12 +261,3 @@ def _entry(report: Mapping[str, Any]) -> dict[str, Any]:
         "vessel_share": report["summary"]["mean_vessel_share"],
         "best_frame": report["best_frame"],
     }
-
-
-def _predicted(predictor: Predictor, images: Iterable[tuple[int, FloatImage]]) -> Iterator[RunFrame]:
-    """Frames with their predictions, computed in batches."""
-    source = iter(images)
-    while batch := list(islice(source, predictor.batch_size)):
-        predictions = predictor.predict_batch([image for _, image in batch])
-        for (index, image), prediction in zip(batch, predictions, strict=True):
-            yield RunFrame(index, image, prediction)

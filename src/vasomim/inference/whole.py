@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from vasomim.inference.sliding import Windows
-from vasomim.ops.borders import Box, content
+from vasomim.ops.borders import Region, content
 from vasomim.ops.resize import resize_area
 from vasomim.types import FloatImage
 
@@ -35,7 +35,7 @@ def _fitted(inner: FloatImage, size: int) -> FloatImage:
     return resize_area(inner, fitted_shape((height, width), size))
 
 
-def fit(
+def predict_whole(
     images: Sequence[FloatImage],
     predict: Callable[[Windows], Windows],
     size: int,
@@ -59,21 +59,23 @@ def fit(
     """
     found: dict[int, FloatImage] = {}
     for start in range(0, len(images), batch_size):
-        boxes = {k: content(images[k]) for k in range(start, min(start + batch_size, len(images)))}
-        seen = {k: _fitted(images[k][box], size) for k, box in boxes.items()}
+        regions = {k: content(images[k]) for k in range(start, min(start + batch_size, len(images)))}
+        seen = {k: _fitted(images[k][region], size) for k, region in regions.items()}
         for shape in dict.fromkeys(small.shape for small in seen.values()):
             alike = [k for k, small in seen.items() if small.shape == shape]
             maps = predict(np.stack([seen[k] for k in alike]))
             for k, value in zip(alike, maps, strict=True):
-                found[k] = _framed(value, boxes[k], images[k], finish)
+                found[k] = _framed(value, regions[k], images[k], finish)
     return [found[k] for k in range(len(images))]
 
 
-def _framed(found: FloatImage, box: Box, image: FloatImage, finish: Callable[[FloatImage], FloatImage]) -> FloatImage:
+def _framed(
+    found: FloatImage, region: Region, image: FloatImage, finish: Callable[[FloatImage], FloatImage]
+) -> FloatImage:
     """What was found in the content of a frame, in its place, with zeros around it."""
     whole = np.zeros(image.shape, np.float32)
-    height, width = image[box].shape
-    whole[box] = finish(_resize_back(found, (height, width)))
+    height, width = image[region].shape
+    whole[region] = finish(_resize_back(found, (height, width)))
     return whole
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -14,7 +15,7 @@ import numpy as np
 
 from vasomim.data.frames import write_png
 from vasomim.errors import DataError, MisuseError
-from vasomim.files import clear_leftovers, contents, write_text
+from vasomim.files import clear_leftovers, contents, write_text, writing
 from vasomim.types import FloatImage, Prediction
 from vasomim.viz.images import overlay
 
@@ -22,6 +23,8 @@ SUMMARY = "predictions.json"
 FORMAT_VERSION = 1
 RUNS = "runs"
 """Folder of what is written of DICOM runs beside the pictures of their frames."""
+_UNFINISHED = ".unfinished"
+"""Folder of a run until it is whole."""
 _SAVE_EVERY = 10.0
 """Seconds between two writes of the summary; a killed run repeats at most that much."""
 
@@ -40,6 +43,11 @@ class Parts:
         return [kind for kind, wanted in asked.items() if wanted]
 
 
+def picture_file(root: Path, kind: str, frame_id: str) -> Path:
+    """Where a frame's picture lies below `root`; `kind` is `masks`, `overlays` or `probability`."""
+    return root / kind / f"{frame_id}.png"
+
+
 def write_pictures(root: Path, frame_id: str, image: FloatImage, prediction: Prediction, parts: Parts) -> None:
     """Write the pictures of one frame below `root`; safe to call from several threads.
 
@@ -47,11 +55,11 @@ def write_pictures(root: Path, frame_id: str, image: FloatImage, prediction: Pre
         LongNameError, WriteError: as `write_png`.
     """
     if parts.overlays:
-        write_png(root / "overlays" / f"{frame_id}.png", overlay(image, prediction.mask))
+        write_png(picture_file(root, "overlays", frame_id), overlay(image, prediction.mask))
     if parts.probability:
         values = np.rint(prediction.probability * 65535).astype(np.uint16)
-        write_png(root / "probability" / f"{frame_id}.png", values)
-    write_png(root / "masks" / f"{frame_id}.png", prediction.mask)
+        write_png(picture_file(root, "probability", frame_id), values)
+    write_png(picture_file(root, "masks", frame_id), prediction.mask)
 
 
 class PredictionFolder:
@@ -79,11 +87,15 @@ class PredictionFolder:
         clear_leftovers(path)
 
     def file(self, kind: str, frame_id: str) -> Path:
-        """Where a frame's picture lies; `kind` is `masks`, `overlays` or `probability`."""
+        """As `picture_file`, in this folder.
+
+        Raises:
+            DataError: the id would lead out of the folder.
+        """
         name = PurePosixPath(frame_id)
         if name.is_absolute() or ".." in name.parts or not name.parts:
             raise DataError(f"frame id {frame_id!r} would leave the output folder; rename the frame")
-        return self.path / kind / f"{name}.png"
+        return picture_file(self.path, kind, str(name))
 
     def is_done(self, frame_id: str, source: str) -> bool:
         """Whether all that is asked for exists, made from a file of the same content.
@@ -120,6 +132,52 @@ class PredictionFolder:
         if time.monotonic() - self._saved > _SAVE_EVERY:
             self.save()
 
+    def note_failure(self, frame_id: str, message: str) -> None:
+        """Remember a frame that could not be used; what an earlier file of its name gave goes, lest it be scored."""
+        self.frames.pop(frame_id, None)
+        self.runs.pop(frame_id, None)
+        self.failures[frame_id] = message
+        self._remove_pictures(frame_id)
+
+    def is_run_done(self, name: str, frame_ids: Iterable[str], files: Iterable[str], source: str) -> bool:
+        """Whether all that is asked for of a DICOM run exists, made from a file of the same content.
+
+        Args:
+            name: of the run.
+            frame_ids: of its frames that are asked for.
+            files: names of what is asked for beside their pictures.
+            source: hash of the file.
+        """
+        ids, entry = list(frame_ids), self.runs.get(name)
+        if entry is None or entry["source"] != source or entry["frames"] != len(ids):
+            return False
+        pictures = [self.file(kind, frame_id) for kind in self.parts.kinds for frame_id in ids]
+        return all(file.is_file() for file in [*pictures, *(self.path / RUNS / name / file for file in files)])
+
+    @property
+    def unfinished(self) -> Path:
+        """Where a run is written until it is whole, as it will lie in this folder."""
+        return self.path / _UNFINISHED
+
+    def clear_unfinished(self) -> None:
+        """Delete what a call that was killed, or that failed, left unfinished."""
+        shutil.rmtree(self.unfinished, ignore_errors=True)
+
+    def place_run(self, name: str) -> None:
+        """Move a run that is whole into place; what an earlier file of that name left goes, runs in sub-folders stay.
+
+        Raises:
+            VasomimError: it cannot be written.
+        """
+        staged = [file.relative_to(self.unfinished) for file in self.unfinished.rglob("*") if file.is_file()]
+        with writing(Path(name)):
+            for file in self._files_of_run(name, self.parts.kinds):
+                file.unlink()
+            for inner in staged:
+                target = self.path / inner
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (self.unfinished / inner).replace(target)
+
     def note_run(self, name: str, entry: dict[str, Any]) -> None:
         """Remember a run that is written, at once: it took a while.
 
@@ -130,24 +188,17 @@ class PredictionFolder:
         self.runs[name] = entry
         self.save()
 
-    def note_failure(self, frame_id: str, message: str) -> None:
-        """Remember a frame that could not be used; what an earlier file of its name gave goes, lest it be scored."""
-        self.frames.pop(frame_id, None)
-        self.runs.pop(frame_id, None)
-        self.failures[frame_id] = message
-        self._remove_pictures(frame_id)
-
     def note_failed_run(self, label: str, message: str, names: Iterable[str] = ()) -> None:
         """Remember a DICOM file that could not be used; runs of these names are what it gave earlier, and go."""
         self.failures[label] = message
         for name in names:
             if self.runs.pop(name, {}).get("frames") == 1 and name not in self.frames:
                 self._remove_pictures(name)
-            for file in self.files_of_run(name, Parts().kinds):
+            for file in self._files_of_run(name, Parts().kinds):
                 with suppress(OSError):
                     file.unlink()
 
-    def files_of_run(self, name: str, kinds: Iterable[str]) -> list[Path]:
+    def _files_of_run(self, name: str, kinds: Iterable[str]) -> list[Path]:
         """What an earlier call wrote of a run of several frames; runs in sub-folders are others."""
         found = [*(self.path / RUNS / name).glob("*.*")]
         for kind in kinds:

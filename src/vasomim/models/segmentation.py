@@ -18,9 +18,9 @@ _VESSEL_LOGIT = math.log(0.05 / 0.95)
 spends most of its steps on getting down."""
 
 
-def tap_indices(depth: int, num_taps: int = 4) -> list[int]:
-    """Blocks to take features from, evenly over the depth and the last one always: 12, 4 -> [2, 5, 8, 11]."""
-    return sorted({math.ceil(depth * (i + 1) / num_taps) - 1 for i in range(num_taps)})
+def tap_indices(depth: int) -> list[int]:
+    """Four blocks to take features from, evenly over the depth and the last one always: 12 -> [2, 5, 8, 11]."""
+    return sorted({math.ceil(depth * (i + 1) / 4) - 1 for i in range(4)})
 
 
 def start_at_vessel_share(head: nn.Conv2d) -> None:

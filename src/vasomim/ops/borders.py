@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from vasomim.types import FloatImage
 
-Box = tuple[slice, slice]
+Region = tuple[slice, slice]
 """Rows and columns."""
 
 NOISE = 0.02
@@ -25,14 +25,14 @@ LEAST = 0.1
 """Share of a frame's area from which on what is not empty is a picture, not a label in a corner."""
 
 
-def content(image: FloatImage) -> Box:
+def content(image: FloatImage) -> Region:
     """The frame without the rows and columns at its border in which nearly all grey values are alike.
 
     Args:
         image: (H, W) float32 in [0, 1].
 
     Returns:
-        A box that is the whole frame where nothing is left out, or less than `LEAST` would be left.
+        A region that is the whole frame where nothing is left out, or less than `LEAST` would be left.
     """
     height, width = image.shape
     empty = min(NOISE, CONTRAST * _spread(image[:: max(1, height // 64), :: max(1, width // 64)].ravel()))

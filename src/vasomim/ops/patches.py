@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+_EPS = 1e-6
+"""Added to the variance of a patch, so that a constant one can be divided by it."""
+
 
 def grid_of(height: int, width: int, patch_size: int) -> tuple[int, int]:
     """Patches down and across an image.
@@ -62,13 +65,13 @@ def patch_sums(maps: Tensor, patch_size: int) -> Tensor:
     return full.reshape(b, h, p, width).sum(2).reshape(b, h * w, p).sum(2)
 
 
-def normalize_patches(patches: Tensor, eps: float = 1e-6) -> tuple[Tensor, Tensor, Tensor]:
+def normalize_patches(patches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Give every patch mean 0 and variance 1: (B, L, P) -> (normalised (B, L, P), mean (B, L, 1), scale (B, L, 1)).
 
-    The scale is the root of the unbiased variance, as in MAE's per-patch targets, and of `eps`: undo with
+    The scale is the root of the unbiased variance, as in MAE's per-patch targets, and of 1e-6: undo with
     `x * scale + mean`.
     """
-    scale = (patches.var(-1, keepdim=True) + eps).sqrt()
+    scale = (patches.var(-1, keepdim=True) + _EPS).sqrt()
     mean = patches.mean(-1, keepdim=True)
     return (patches - mean) / scale, mean, scale
 

@@ -21,6 +21,8 @@ Filter = Literal["sato", "frangi"]
 
 DEFAULT_SIGMAS = (1.0, 2.0, 3.0, 4.0)
 _ROWS = 64
+_TRUNCATE = 8.0
+"""Where the kernels of `sato_at` end, in sigmas."""
 """Rows whose curvature is computed together, so that they stay in the processor's cache."""
 
 
@@ -169,7 +171,6 @@ def sato_at(
     image: npt.NDArray[Any],
     points: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
     sigmas: Sequence[float] = DEFAULT_SIGMAS,
-    truncate: float = 8.0,
 ) -> npt.NDArray[np.float64]:
     """Sato's tubeness of dark ridges at a few pixels in double precision: rows (N,), columns (N,) -> (N,) float64.
 
@@ -183,7 +184,7 @@ def sato_at(
     rows, columns = points
     best = np.zeros(len(rows))
     for sigma in scales:
-        smooth, slope, curve = (derivative_kernel(sigma, order, truncate) for order in (0, 1, 2))
+        smooth, slope, curve = (derivative_kernel(sigma, order, _TRUNCATE) for order in (0, 1, 2))
         radius = len(smooth) // 2
         offsets = np.arange(-radius, radius + 1)
         y = _mirror(rows[:, None] + offsets, image.shape[0])

@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from vasomim.types import FloatImage
 
+_SHARPNESS = 8.0
+"""Standard deviations of the weights' Gaussian in a window."""
+
 
 def window_starts(length: int, window: int, overlap: float) -> npt.NDArray[np.int64]:
     """First pixels of equal windows along one side, evenly spaced, the last one flush with the end.
@@ -36,7 +39,7 @@ def window_grid(height: int, width: int, window: int, overlap: float) -> npt.NDA
     return np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
-def window_weights(window: int, sharpness: float = 8.0) -> FloatImage:
+def window_weights(window: int) -> FloatImage:
     """How much each pixel of a square window counts: a Gaussian, 1 in the middle, positive everywhere.
 
     A prediction is best where the network sees context on all sides. The weights are a product of one factor a row
@@ -44,12 +47,11 @@ def window_weights(window: int, sharpness: float = 8.0) -> FloatImage:
 
     Args:
         window: side in pixels.
-        sharpness: the standard deviation is `window / sharpness`.
 
     Returns:
-        (window, window) float32; at the default sharpness from 1e-7 in the corners to 1.
+        (window, window) float32; from 1e-7 in the corners to 1.
     """
-    distance = (np.arange(window) - (window - 1) / 2) / (window / sharpness)
+    distance = (np.arange(window) - (window - 1) / 2) / (window / _SHARPNESS)
     bell = np.exp(-0.5 * distance**2)
     return np.asarray(np.outer(bell, bell) / bell.max() ** 2, dtype=np.float32)
 

@@ -13,12 +13,14 @@ from vasomim.synth.tree import Tree
 from vasomim.types import FloatImage
 
 Floats = npt.NDArray[np.float64]
+_STEP = 1.5
+"""Millimetres between the points of a course."""
 
 
-def _smooth_line(stops: list[Floats], step: float = 1.5) -> Floats:
+def _smooth_line(stops: list[Floats]) -> Floats:
     knots = np.array(stops)
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(knots, axis=0), axis=1))])
-    line: Floats = CubicSpline(along, knots)(np.linspace(0, along[-1], int(along[-1] / step) + 2))
+    line: Floats = CubicSpline(along, knots)(np.linspace(0, along[-1], int(along[-1] / _STEP) + 2))
     return line
 
 

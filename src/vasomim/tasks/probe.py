@@ -15,19 +15,21 @@ from vasomim.ops.patches import patch_sums
 
 Features = Callable[[Tensor], Tensor]
 """Images (B, 1, H, W) in [0, 1] -> tokens (B, L, D)."""
-Maps = Iterable[tuple[Tensor, Tensor]]
+Pairs = Iterable[tuple[Tensor, Tensor]]
 """Pairs of images (B, 1, H, W) in [0, 1] and vessel maps (B, H, W) in [0, 1]."""
+_PENALTY = 1e-3
+"""Of the squared weights, relative to the mean diagonal of the features' second moments."""
 
 
-def vessel_probe(features: Features, fit: Maps, test: Maps, patch_size: int, ridge: float = 1e-3) -> float:
+def vessel_probe(features: Features, fit: Pairs, test: Pairs, patch_size: int) -> float:
     """R^2 on `test` of a linear map, fitted on `fit`, from tokens to the vessel share of their patch.
 
-    Only (D + 1)^2 moments are kept, so memory does not grow with the number of frames. `ridge` is relative to the
-    mean diagonal of the features' second moments. 0 where the test frames hold no variation at all.
+    Only (D + 1)^2 moments are kept, so memory does not grow with the number of frames. 0 where the test frames hold no
+    variation at all.
     """
     tokens, shares, count = _moments(features, fit, patch_size)
     gram = tokens / count
-    gram.diagonal()[:-1] += ridge * gram.diagonal()[:-1].mean()
+    gram.diagonal()[:-1] += _PENALTY * gram.diagonal()[:-1].mean()
     weights = torch.linalg.solve(gram, shares / count)
     return _r_squared(features, test, patch_size, weights)
 
@@ -40,7 +42,7 @@ def _rows(features: Features, images: Tensor, vessels: Tensor, patch_size: int) 
 
 
 @torch.no_grad()
-def _moments(features: Features, maps: Maps, patch_size: int) -> tuple[Tensor, Tensor, int]:
+def _moments(features: Features, maps: Pairs, patch_size: int) -> tuple[Tensor, Tensor, int]:
     gram, cross, count = torch.zeros(()), torch.zeros(()), 0
     for images, vessels in maps:
         x, y = _rows(features, images, vessels, patch_size)
@@ -51,7 +53,7 @@ def _moments(features: Features, maps: Maps, patch_size: int) -> tuple[Tensor, T
 
 
 @torch.no_grad()
-def _r_squared(features: Features, maps: Maps, patch_size: int, weights: Tensor) -> float:
+def _r_squared(features: Features, maps: Pairs, patch_size: int, weights: Tensor) -> float:
     residual, total, square, count = 0.0, 0.0, 0.0, 0
     for images, vessels in maps:
         x, y = _rows(features, images, vessels, patch_size)

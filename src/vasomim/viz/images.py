@@ -218,12 +218,12 @@ def _row(row: Sequence[RGB], width: int, tile: int, gap: int) -> RGB:
     return strip
 
 
-def _write(picture: RGB, text: str, origin: tuple[int, int], width: int, color: Color = (_INK, _INK, _INK)) -> None:
+def _write(picture: RGB, text: str, origin: tuple[int, int], width: int) -> None:
     """Write `text` into `picture`, shortened to `width` pixels; accents are dropped, as OpenCV draws ASCII only."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
     while len(plain) > 1 and _text_width(plain) > width:
         plain = plain[:-3].rstrip(".") + ".." if len(plain) > 3 else plain[:-1]
-    cv2.putText(picture, plain, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.42, color, 1, cv2.LINE_AA)
+    cv2.putText(picture, plain, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (_INK, _INK, _INK), 1, cv2.LINE_AA)
 
 
 def _text_width(text: str) -> int:

@@ -18,7 +18,7 @@ from vasomim.benchmarks.methods.locks import Lock, claimed, is_claimed
 from vasomim.benchmarks.methods.plan import Job, Plan, data_of, plan_of, runs_of
 from vasomim.benchmarks.methods.rows import budget_of, data_names, write_row
 from vasomim.config import BenchmarkMethodsConfig
-from vasomim.engine.runs import git_commit
+from vasomim.engine.run_folder import git_commit
 from vasomim.errors import Interrupted, MisuseError, VasomimError
 from vasomim.files import sha256, write_text
 from vasomim.models.weight_files import find_weights

@@ -49,10 +49,10 @@ def measure_limits(clock: Clock = time.perf_counter, size: int = 1536, megabytes
     return Limits(matrix_rate(clock, size, tries), copy_rate(clock, megabytes, tries))
 
 
-def matrix_rate(clock: Clock, size: int, tries: int, dtype: torch.dtype = torch.float32) -> float:
+def matrix_rate(clock: Clock, size: int, tries: int) -> float:
     """Floating-point operations a second of a matrix product."""
-    a, b = (torch.rand(size, size).to(dtype) for _ in range(2))
-    out = torch.empty(size, size, dtype=dtype)
+    a, b = (torch.rand(size, size) for _ in range(2))
+    out = torch.empty(size, size)
     return 2 * size**3 / _least(lambda: torch.mm(a, b, out=out), clock, tries)
 
 

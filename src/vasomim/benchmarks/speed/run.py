@@ -13,7 +13,7 @@ from typing import Any
 from vasomim.benchmarks.speed.limits import measure_limits
 from vasomim.benchmarks.speed.stages import STAGES
 from vasomim.benchmarks.speed.timing import Stage, clock_for, computing_in, make_row, take_turns
-from vasomim.engine.runs import versions
+from vasomim.engine.run_folder import versions
 from vasomim.ops.allocator import keep_freed_memory
 
 

@@ -50,6 +50,6 @@ def hessian_flops(pixels: int, sigma: float, truncate: float = 6.0) -> float:
     return 6 * 2 * taps * pixels
 
 
-def steering_flops(pixels: int, steps: int, orientations: int = 8) -> float:
-    """Of `vasomim.ops.oriented.along_ridges`: steer, then add up along the line."""
-    return orientations * (5 + 2 * steps + 1) * pixels
+def steering_flops(pixels: int, steps: int) -> float:
+    """Of `vasomim.ops.oriented.along_ridges`, in eight directions: steer, then add up along the line."""
+    return 8 * (5 + 2 * steps + 1) * pixels

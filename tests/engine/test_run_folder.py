@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from vasomim.engine import runs
-from vasomim.engine.runs import RunFolder
+from vasomim.engine import run_folder
+from vasomim.engine.run_folder import RunFolder
 from vasomim.errors import MisuseError, VasomimError
 
 CONFIG = "optim:\n  lr: 0.1\n  steps: 400\nseed: 0\n"
@@ -146,7 +146,7 @@ def test_open__ignores_hidden_files(tmp_path):
 
 def test_open__refuses_a_second_writer(tmp_path):
     call = f"RunFolder.open(Path({str(tmp_path)!r}), {CONFIG!r}, 'pretrain', {{}})"
-    code = f"from pathlib import Path\nfrom vasomim.engine.runs import RunFolder\n{call}"
+    code = f"from pathlib import Path\nfrom vasomim.engine.run_folder import RunFolder\n{call}"
     with open_run(tmp_path):
         second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert f"another process is writing {tmp_path}" in second.stderr
@@ -247,5 +247,5 @@ def test_close__on_a_full_disk_does_not_hide_why_the_run_ended(tmp_path, monkeyp
 
 
 def test_git_commit__is_none_outside_a_checkout(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "__file__", str(tmp_path / "runs.py"))
-    assert runs.git_commit() is None
+    monkeypatch.setattr(run_folder, "__file__", str(tmp_path / "run_folder.py"))
+    assert run_folder.git_commit() is None

@@ -25,6 +25,8 @@ from vasomim.files import clear_leftovers, contents, write_text, writing
 FRAMES = {"data": "the frames", "held_out": "the frames held out"}
 """Facts by which a run that goes on tells that its frames are still the same."""
 _FORMAT = 1
+_SHOWN = 3
+"""Settings that a message names where two runs differ."""
 _log = logging.getLogger(__name__)
 
 
@@ -236,12 +238,12 @@ def _trained(path: Path) -> bool:
     return any((path / "checkpoints").glob("*.pt")) or any((path / "export").glob("*"))
 
 
-def _differences(there: str, now: str, limit: int = 3) -> str:
+def _differences(there: str, now: str) -> str:
     """The first settings that differ, as `there: "lr: 0.1", now: "lr: 0.2"`."""
     changed = [line for line in difflib.ndiff(there.splitlines(), now.splitlines()) if line[:2] in ("- ", "+ ")]
     parts = {"- ": "there", "+ ": "now"}
-    shown = ", ".join(f'{parts[line[:2]]} "{line[2:].strip()}"' for line in changed[: 2 * limit])
-    return shown + (f" and {len(changed) - 2 * limit} more lines" if len(changed) > 2 * limit else "")
+    shown = ", ".join(f'{parts[line[:2]]} "{line[2:].strip()}"' for line in changed[: 2 * _SHOWN])
+    return shown + (f" and {len(changed) - 2 * _SHOWN} more lines" if len(changed) > 2 * _SHOWN else "")
 
 
 def versions() -> dict[str, str]:
