@@ -300,6 +300,8 @@ def _warnings(plan: _Plan, seen: Sequence[tuple[int, Mapping[str, Any]]]) -> lis
     found = []
     if plan.missing:
         found.append(f"no {', '.join(plan.missing)}: no DICOM object can refer to it, and none is written")
+    if plan.run.left_out:
+        found.append(plan.run.says_too_few)
     if blank:
         found.append(f"frame(s) {', '.join(map(str, blank))}: all pixels are equal, no vessel can be seen")
     if doubts and all(doubts):

@@ -39,7 +39,8 @@ def native_extents(
     there = min(file_size - at, claimed)
     if there < frame_bytes * num_frames:
         raise BadElement(
-            f"truncated: {num_frames} frame(s) need {frame_bytes * num_frames} bytes of pixels, there are {there}"
+            f"truncated: {num_frames} frame(s) need {frame_bytes * num_frames} bytes of pixels, there are {there}; "
+            "copy it again, or correct NumberOfFrames"
         )
     return [((at + k * frame_bytes, frame_bytes),) for k in range(num_frames)]
 
@@ -65,6 +66,21 @@ def encapsulated_extents(path: Path, at: int, num_frames: int) -> list[tuple[Ext
     if len(first) != num_frames or first[0] != 0:
         raise BadElement(f"{len(fragments)} fragments of compressed pixels cannot be told to {num_frames} frames")
     return [tuple(fragments[a:b]) for a, b in zip(first, [*first[1:], len(fragments)], strict=True)]
+
+
+def count_pictures(path: Path, fragments: Sequence[Extent]) -> int:
+    """How many fragments start a JPEG, JPEG-LS or JPEG 2000 picture; one frame in several fragments starts one.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return sum(_begins(file, at) in _STARTS for at, _ in fragments)
+
+
+def _begins(file: BinaryIO, at: int) -> bytes:
+    file.seek(at)
+    return file.read(2)
 
 
 def read_extents(path: Path, extents: Sequence[Extent], limit: int) -> bytes:

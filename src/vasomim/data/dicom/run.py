@@ -18,7 +18,13 @@ from vasomim.data.dicom.contrast import best_frame
 from vasomim.data.dicom.decoding import NATIVE, decode, require_codec
 from vasomim.data.dicom.elements import BadElement, Dataset
 from vasomim.data.dicom.facts import RunFacts, read_facts
-from vasomim.data.dicom.fragments import Extent, encapsulated_extents, native_extents, read_extents
+from vasomim.data.dicom.fragments import (
+    Extent,
+    count_pictures,
+    encapsulated_extents,
+    native_extents,
+    read_extents,
+)
 from vasomim.data.dicom.grey import Rendering, logarithmic_table, luminance, palette_table, read_renderings
 from vasomim.data.dicom.layout import GREY, PALETTE, PixelLayout, read_layout
 from vasomim.data.dicom.parsing import Header, in_one_line, quiet, read_header
@@ -55,6 +61,8 @@ def open_run(path: Path | str, name: str | None = None, *, subtract: bool = Fals
     run = _open(Path(path), str(path) if name is None else name, subtract)
     if not run.facts.is_angiogram:
         _log.warning("%s is not of the XA class; its grey scale may not be that of an angiogram", run.name)
+    if run.left_out:
+        _log.warning("%s: %s", run.name, run.says_too_few)
     return run
 
 
@@ -100,6 +108,8 @@ class DicomRun:
         self.facts: RunFacts = read_facts(header.dataset, self._layout, header.transfer_syntax)
         self._pixel_vr = header.pixel_vr
         self._extents = _extents(path, header, self._layout)
+        self.left_out = _left_out(path, header, self._layout, self._extents[0])
+        """Frames that the file holds beyond those that it claims; nobody reads them."""
         self._renderings = read_renderings(header.dataset, len(self))
         self._key = (path, header.file_size, header.modified_ns)
         self._tables: dict[Rendering, npt.NDArray[np.float32]] = {}
@@ -116,6 +126,14 @@ class DicomRun:
     def subtracted(self) -> bool:
         """Whether `frame` gives frames less their mask."""
         return bool(self._rules)
+
+    @property
+    def says_too_few(self) -> str:
+        """One line about the frames that are left out."""
+        return (
+            f"NumberOfFrames is {len(self)} or missing, but {self.left_out} more frame(s) are there and are left out; "
+            "export the run again"
+        )
 
     def stored(self, index: int) -> npt.NDArray[Any]:
         """The values stored in a frame: integers (H, W), or RGB (H, W, 3) where the file holds colours.
@@ -261,3 +279,12 @@ def _extents(path: Path, header: Header, layout: PixelLayout) -> Sequence[Sequen
     return native_extents(
         header.pixels_at, header.pixels_length, header.file_size, layout.frame_bytes, layout.num_frames
     )
+
+
+def _left_out(path: Path, header: Header, layout: PixelLayout, first: Sequence[Extent]) -> int:
+    """Whole frames behind the last one claimed. Compressed ones are refused unless a single frame is claimed."""
+    if header.transfer_syntax not in NATIVE:
+        return max(0, count_pictures(path, first) - 1) if layout.num_frames == 1 and len(first) > 1 else 0
+    there = min(header.file_size - header.pixels_at, header.pixels_length or 0)
+    surplus = there - layout.num_frames * layout.frame_bytes
+    return surplus // layout.frame_bytes if surplus > 1 else 0  # one byte makes an odd number of them even
