@@ -26,7 +26,7 @@ from vasomim.data.dicom.fragments import (
     read_extents,
 )
 from vasomim.data.dicom.grey import Rendering, logarithmic_table, luminance, palette_table, read_renderings
-from vasomim.data.dicom.layout import GREY, PALETTE, PixelLayout, read_layout
+from vasomim.data.dicom.layout import GREY, PALETTE, PixelLayout, read_layout, read_padding
 from vasomim.data.dicom.parsing import Header, in_one_line, quiet, read_header
 from vasomim.data.dicom.spans import Span, measured_span
 from vasomim.data.dicom.subtraction import MaskRule, Values, mask_of, read_rules, rule_for, subtracted
@@ -110,6 +110,7 @@ class DicomRun:
         self._extents = _extents(path, header, self._layout)
         self.left_out = _left_out(path, header, self._layout, self._extents[0])
         """Frames that the file holds beyond those that it claims; nobody reads them."""
+        self._padding = read_padding(header.dataset, self._layout)
         self._renderings = read_renderings(header.dataset, len(self))
         self._key = (path, header.file_size, header.modified_ns)
         self._tables: dict[Rendering, npt.NDArray[np.float32]] = {}
@@ -244,7 +245,12 @@ class DicomRun:
         return table  # not looked up again: another thread may have cleared the tables
 
     def _modality_values(self, index: int) -> npt.NDArray[Any]:
-        return self._renderings[0].modality(self.stored(index).astype(np.float64))
+        """What the grey scale is measured on: padding, which may lie far from all tissue, has no part in it."""
+        values = self.stored(index)
+        if self._padding is not None:
+            first, last = self._padding
+            values = values[(values < first) | (values > last)]
+        return self._renderings[0].modality(values.astype(np.float64))
 
     def _shown_difference(self, rule: MaskRule, index: int) -> FloatImage:
         span = self._span("differences", self._measurable)
