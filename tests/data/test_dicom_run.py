@@ -240,9 +240,20 @@ def test_open_run__says_that_frames_are_left_out(
 def test_open_run__says_that_compressed_frames_are_left_out(tmp_path: Path, syntax: str) -> None:
     path = make(tmp_path / "run", ramp(3), syntax)
     dataset = pydicom.dcmread(path)
+    first = open_run(path).stored(0)
     dataset.NumberOfFrames = 1
     dataset.save_as(path)
-    assert open_run(path).left_out == 2
+    run = open_run(path)
+    assert run.left_out == 2
+    np.testing.assert_array_equal(run.stored(0), first)
+
+
+def test_open_run__compressed_frames_that_are_left_out_do_not_make_the_first_one_too_large(tmp_path: Path) -> None:
+    path = make(tmp_path / "run", ramp(3, rows=256, columns=256), JPEGLSLossless)
+    dataset = pydicom.dcmread(path)
+    dataset.NumberOfFrames = 1
+    dataset.save_as(path)
+    np.testing.assert_array_equal(open_run(path).stored(0), ramp(3, rows=256, columns=256)[0])
 
 
 @pytest.mark.parametrize("rows", [3, 1])

@@ -18,13 +18,7 @@ from vasomim.data.dicom.contrast import best_frame
 from vasomim.data.dicom.decoding import NATIVE, decode, require_codec
 from vasomim.data.dicom.elements import BadElement, Dataset
 from vasomim.data.dicom.facts import RunFacts, read_facts
-from vasomim.data.dicom.fragments import (
-    Extent,
-    count_pictures,
-    encapsulated_extents,
-    native_extents,
-    read_extents,
-)
+from vasomim.data.dicom.fragments import Extent, encapsulated_extents, native_extents, read_extents
 from vasomim.data.dicom.grey import Rendering, logarithmic_table, luminance, palette_table, read_renderings
 from vasomim.data.dicom.layout import GREY, PALETTE, PixelLayout, read_layout, read_padding
 from vasomim.data.dicom.parsing import Header, in_one_line, quiet, read_header
@@ -107,8 +101,7 @@ class DicomRun:
         require_codec(header.transfer_syntax, name)
         self.facts: RunFacts = read_facts(header.dataset, self._layout, header.transfer_syntax)
         self._pixel_vr = header.pixel_vr
-        self._extents = _extents(path, header, self._layout)
-        self.left_out = _left_out(path, header, self._layout, self._extents[0])
+        self._extents, self.left_out = _extents(path, header, self._layout)
         """Frames that the file holds beyond those that it claims; nobody reads them."""
         self._padding = read_padding(header.dataset, self._layout)
         self._renderings = read_renderings(header.dataset, len(self))
@@ -279,18 +272,10 @@ class DicomRun:
         return _kept(_measured, (*self._key, kind), lambda: measured_span(values, len(self)), MEASURED_SPANS)
 
 
-def _extents(path: Path, header: Header, layout: PixelLayout) -> Sequence[Sequence[Extent]]:
+def _extents(path: Path, header: Header, layout: PixelLayout) -> tuple[Sequence[Sequence[Extent]], int]:
+    """Where the frames lie, and how many lie behind those claimed."""
     if header.transfer_syntax not in NATIVE:
         return encapsulated_extents(path, header.pixels_at, layout.num_frames)
     return native_extents(
         header.pixels_at, header.pixels_length, header.file_size, layout.frame_bytes, layout.num_frames
     )
-
-
-def _left_out(path: Path, header: Header, layout: PixelLayout, first: Sequence[Extent]) -> int:
-    """Whole frames behind the last one claimed. Compressed ones are refused unless a single frame is claimed."""
-    if header.transfer_syntax not in NATIVE:
-        return max(0, count_pictures(path, first) - 1) if layout.num_frames == 1 and len(first) > 1 else 0
-    there = min(header.file_size - header.pixels_at, header.pixels_length or 0)
-    surplus = there - layout.num_frames * layout.frame_bytes
-    return surplus // layout.frame_bytes if surplus > 1 else 0  # one byte makes an odd number of them even
