@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_tools import dataset_of, item, lut, make, ramp, sequence
+from dicom_tools import dataset_of, item, lut, make, ramp, sequence, write
 from pydicom.sequence import Sequence
 from pydicom.uid import EnhancedXAImageStorage, SecondaryCaptureImageStorage
 
@@ -154,6 +154,37 @@ def test_without_window__a_few_hot_pixels_do_not_matter(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(100, 200, (4, 100, 100)).astype(np.uint16)
     pixels[:, :2, :2] = 4095
     assert 0.3 < open_run(make(tmp_path / "run", pixels, bits=12)).frame(1).mean() < 0.7
+
+
+@pytest.mark.parametrize(
+    ("signed", "stored", "named"),
+    [
+        (True, -32768, {"PixelPaddingValue": -32768}),
+        (True, -30000, {"PixelPaddingValue": -32768, "PixelPaddingRangeLimit": -29000}),
+        (False, 65535, {"PixelPaddingValue": 65535}),
+    ],
+)
+def test_without_window__padding_does_not_widen_the_grey_scale(
+    tmp_path: Path, signed: bool, stored: int, named: dict[str, Any]
+) -> None:
+    pixels = np.random.default_rng(0).integers(100, 200, (4, 40, 40)).astype(np.int16 if signed else np.uint16)
+    bare = show(tmp_path / "bare", pixels)
+    pixels[:, :, :15] = stored
+    padded = show(tmp_path / "padded", pixels, **named)
+    np.testing.assert_allclose(padded[:, 15:], bare[:, 15:], atol=0.03)
+    assert (padded[:, :15] == (0 if signed else 1)).all()
+
+
+def test_without_window__padding_and_nothing_else_is_black(tmp_path: Path) -> None:
+    assert not show(tmp_path / "run", np.full((2, 8, 8), -2000, np.int16), PixelPaddingValue=-2000).any()
+
+
+def test_padding__written_with_the_wrong_sign(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(100, 200, (1, 40, 40)).astype(np.int16)
+    pixels[:, :, :15] = -2000
+    dataset = dataset_of(pixels)
+    dataset.add_new("PixelPaddingValue", "US", 65536 - 2000)
+    assert open_run(write(tmp_path / "run", dataset)).frame(0)[:, 15:].std() > 0.2
 
 
 def test_without_window__a_constant_run_is_black(tmp_path: Path) -> None:

@@ -226,6 +226,48 @@ def test_open_run__says_that_it_is_no_angiogram(tmp_path: Path, caplog: pytest.L
     assert not run.facts.is_angiogram
 
 
+@pytest.mark.parametrize("claimed", [1, 2, None])
+def test_open_run__says_that_frames_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, claimed: int | None
+) -> None:
+    run = open_run(make(tmp_path / "run", ramp(5), NumberOfFrames=claimed))
+    assert len(run) == (claimed or 1)
+    assert run.left_out == 5 - (claimed or 1)
+    assert f"{run.left_out} more frame(s) are there and are left out" in caplog.text
+
+
+@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEG2000Lossless, JPEGLSLossless])
+def test_open_run__says_that_compressed_frames_are_left_out(tmp_path: Path, syntax: str) -> None:
+    path = make(tmp_path / "run", ramp(3), syntax)
+    dataset = pydicom.dcmread(path)
+    first = open_run(path).stored(0)
+    dataset.NumberOfFrames = 1
+    dataset.save_as(path)
+    run = open_run(path)
+    assert run.left_out == 2
+    np.testing.assert_array_equal(run.stored(0), first)
+
+
+def test_open_run__compressed_frames_that_are_left_out_do_not_make_the_first_one_too_large(tmp_path: Path) -> None:
+    path = make(tmp_path / "run", ramp(3, rows=256, columns=256), JPEGLSLossless)
+    dataset = pydicom.dcmread(path)
+    dataset.NumberOfFrames = 1
+    dataset.save_as(path)
+    np.testing.assert_array_equal(open_run(path).stored(0), ramp(3, rows=256, columns=256)[0])
+
+
+@pytest.mark.parametrize("rows", [3, 1])
+def test_open_run__a_byte_that_makes_pixels_even_is_no_frame(tmp_path: Path, rows: int) -> None:
+    path = make(tmp_path / "odd", np.full((1, rows, 1), 7, np.uint8))
+    assert path.stat().st_size % 2 == 0
+    assert open_run(path).left_out == 0
+
+
+def test_open_run__a_frame_in_several_fragments_is_one(tmp_path: Path) -> None:
+    path = with_fragments(make(tmp_path / "run", ramp(1), JPEGLSLossless), 3, table=True)
+    assert open_run(path).left_out == 0
+
+
 def test_frame__no_such_frame(tmp_path: Path) -> None:
     run = open_run(make(tmp_path / "run", ramp(2)))
     for index in (2, -1):

@@ -107,6 +107,13 @@ def test_open_frames__what_is_no_frame_is_left_out(tmp_path: Path, caplog: pytes
         read_record(named)
 
 
+def test_open_frames__frames_beyond_those_claimed_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path / "run", ramp(4), NumberOfFrames=None)
+    make(tmp_path / "whole", ramp(4))
+    assert len(ids(tmp_path)) == 5
+    assert "1 of 2 DICOM file(s) hold more frames than NumberOfFrames says" in caplog.text
+
+
 def test_open_frames__a_damaged_file_is_a_record_that_says_so(tmp_path: Path) -> None:
     path = make(tmp_path / "set" / "cut", ramp(3))
     path.write_bytes(path.read_bytes()[:-50])

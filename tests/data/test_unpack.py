@@ -1,7 +1,11 @@
 """Unpacking: honest archives come out whole; hostile ones leave nothing behind, inside or outside of the folder."""
 
+import bz2
+import gzip
 import io
+import lzma
 import os
+import random
 import stat
 import tarfile
 import zipfile
@@ -44,7 +48,7 @@ def place(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} <= {"inner", "a.zip", "a.tar", "linked"}
 
 
-@pytest.mark.parametrize("kind", ["zip", "deflated", "tar", "gz", "xz"])
+@pytest.mark.parametrize("kind", ["zip", "deflated", "tar", "gz", "bz2", "xz"])
 def test_unpack__honest_archives(place, kind):
     if kind in ("zip", "deflated"):
         method = zipfile.ZIP_DEFLATED if kind == "deflated" else zipfile.ZIP_STORED
@@ -137,6 +141,97 @@ def test_unpack__damaged_archives(place, damage):
     with pytest.raises(DataError, match=r"cannot be unpacked|is no zip or tar archive"):
         unpack(archive, place / "out")
     assert [path.name for path in place.iterdir()] == ["a.zip"]
+
+
+BODIES = {"a": bytes(range(256)) * 40, "b": b"two" * 500}
+PACKERS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+
+
+def assert_refused(place, archive, words):
+    """`archive` is named in one line, and nothing of it is left."""
+    with pytest.raises(DataError, match=words) as caught:
+        unpack(archive, place / "out")
+    assert "\n" not in str(caught.value)
+    assert str(archive) in str(caught.value)
+    assert [path.name for path in place.iterdir()] == [archive.name]
+
+
+@pytest.mark.parametrize(("kind", "from_end"), [("gz", 6), ("bz2", 3), ("xz", 40)])
+def test_unpack__checksums_of_compressed_tars(place, kind, from_end):
+    archive = tarred(place / "a.bin", BODIES, f"w:{kind}")
+    content = bytearray(archive.read_bytes())
+    content[-from_end] ^= 1
+    archive.write_bytes(content)
+    assert_refused(place, archive, r"CRC check failed|Invalid data stream|Corrupt input data")
+
+
+def test_unpack__stored_bytes_that_flipped_in_gzip(place):
+    """Blocks that deflate only stores decode whatever their bytes are: the checksum alone knows."""
+    plain = tarred(place / "plain", BODIES).read_bytes()
+    (place / "plain").unlink()
+    content = bytearray(gzip.compress(plain, 0))
+    content[content.index(b"twotwo") + 1] ^= 1
+    (place / "a.bin").write_bytes(content)
+    assert_refused(place, place / "a.bin", "CRC check failed")
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_unpack__several_streams_in_one_file(place, kind):
+    plain = tarred(place / "a.bin", BODIES).read_bytes()
+    parts = [PACKERS[kind](piece) for piece in (plain[:3000], plain[3000:])]
+    (place / "a.bin").write_bytes(b"".join(parts))
+    assert unpack(place / "a.bin", place / "out") == 2
+    assert contents(place / "out") == BODIES
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_unpack__the_last_of_several_streams_is_checked(place, kind):
+    plain = tarred(place / "a.bin", BODIES).read_bytes()
+    last = bytearray(PACKERS[kind](plain[3000:]))
+    last[-{"gz": 6, "bz2": 3, "xz": 40}[kind]] ^= 1
+    (place / "a.bin").write_bytes(PACKERS[kind](plain[:3000]) + last)
+    assert_refused(place, place / "a.bin", r"CRC check failed|Invalid data stream|Corrupt input data|is cut or damaged")
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_unpack__compressed_tar_that_was_cut(place, kind):
+    archive = tarred(place / "a.bin", BODIES, f"w:{kind}")
+    archive.write_bytes(archive.read_bytes()[:-5])
+    assert_refused(place, archive, r"a\.bin")
+
+
+@pytest.mark.parametrize("damage", ["header", "cut", "garbage"])
+def test_unpack__tar_whose_second_file_is_lost(place, damage):
+    archive = tarred(place / "a.bin", BODIES)
+    content = bytearray(archive.read_bytes())
+    second = 512 + len(BODIES["a"])
+    if damage == "header":
+        content[second + 100] ^= 1
+    elif damage == "cut":
+        content = content[:second]
+    else:
+        content[second : second + 512] = b"x" * 512
+    archive.write_bytes(content)
+    assert_refused(place, archive, "is cut or damaged after 10752 bytes")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_unpack__bytes_that_flipped_in_zip(place, method):
+    body = random.Random(0).randbytes(3000) + bytes(3000)
+    for position in range(60, 3000, 300):
+        archive = zipped(place / "a.zip", {"a": body}, compression=method)
+        content = bytearray(archive.read_bytes())
+        content[position] ^= 255
+        archive.write_bytes(content)
+        assert_refused(place, archive, r"cannot be unpacked|cannot read")
+
+
+def test_unpack__what_goes_on_for_ever_after_the_end(place, monkeypatch):
+    monkeypatch.setattr(module, "FREE_RATIO", 20_000)
+    plain = tarred(place / "a.bin", BODIES).read_bytes()
+    (place / "a.bin").write_bytes(gzip.compress(plain + bytes(10**6)))
+    monkeypatch.setattr(module, "RATIO_LIMIT", 1)
+    assert_refused(place, place / "a.bin", "goes on long after its end; that is no honest archive")
 
 
 def test_unpack__more_than_the_disk_has(place, monkeypatch):

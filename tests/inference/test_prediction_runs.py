@@ -258,6 +258,17 @@ def test_predict_runs__a_constant_frame_has_no_vessel_and_is_named(tmp_path: Pat
     assert json.loads((tmp_path / "out" / "runs" / "a" / "report.json").read_text())["warnings"]
 
 
+def test_predict_runs__frames_that_are_left_out_are_in_the_report(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "in" / "a.dcm", MASKS)
+    dataset = pydicom.dcmread(path)
+    dataset.NumberOfFrames = 2
+    dataset.save_as(path)
+    lines: list[str] = []
+    predict(tmp_path / "in", tmp_path / "out", warn=lines.append)
+    assert f"{len(MASKS) - 2} more frame(s) are there and are left out" in lines[0]
+    assert json.loads((tmp_path / "out" / "runs" / "a" / "report.json").read_text())["warnings"] == [lines[0][3:]]
+
+
 def test_predict_runs__a_run_of_noise_is_doubted_once(tmp_path: Path) -> None:
     path = make_run(tmp_path / "in" / "a.dcm", np.zeros((3, 80, 72), bool))
     dataset = pydicom.dcmread(path)

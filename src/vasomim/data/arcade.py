@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from vasomim.data.coco import STENOSIS, CocoFile, CocoImage, CocoLabel, load_json, parse_coco
 from vasomim.data.frames import read_frame
 from vasomim.data.groups import repeated
 from vasomim.data.listing import check_size, list_frames, make_records, natural_key, require_layout, some
@@ -18,9 +15,6 @@ from vasomim.data.polygons import Polygon, rasterise, rasterise_classes, rasteri
 from vasomim.errors import DataError
 from vasomim.files import is_file, stays_inside
 from vasomim.types import Box, Record, Sample
-
-STENOSIS = 26
-"""Category of stenoses; 1 to 25 are the SYNTAX segments of the vessel tree."""
 
 _log = logging.getLogger(__name__)
 
@@ -105,44 +99,43 @@ def _read_annotations(path: Path) -> list[_Annotated]:
     Raises:
         DataError: not JSON, keys missing, repeated or unknown image ids, unknown categories, no polygons.
     """
-    content = _read_json(path)
-    try:
-        images = {image["id"]: image for image in content["images"]}
-        kinds = {category["id"]: str(category.get("name", "")) for category in content.get("categories", [])}
-        _check_ids(content, images, path)
-        parts: dict[Any, list[tuple[int, Polygon]]] = {image_id: [] for image_id in images}
-        for position, annotation in enumerate(content["annotations"]):
-            label = _category(annotation["category_id"], kinds, path)
-            outlines = _outlines(annotation.get("segmentation"), f"{path}, annotation number {position}")
-            parts[annotation["image_id"]] += [(label, outline) for outline in outlines]
-        return [_annotated(image, parts[image_id]) for image_id, image in images.items()]
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} is no COCO file: {type(error).__name__} {error}; take the official file") from error
+    coco = _read_coco(path)
+    _check_ids(coco, path)
+    parts: dict[Hashable, list[tuple[int, Polygon]]] = {image.id: [] for image in coco.images}
+    for position, label in enumerate(coco.labels):
+        category = _category(label, path)
+        outlines = _outlines(label, f"{path}, annotation number {position}")
+        parts[label.image_key] += [(category, outline) for outline in outlines]
+    return [_annotated(image, parts[image.id], path) for image in coco.images]
 
 
-def _read_json(path: Path) -> Mapping[str, Any]:
+def _read_coco(path: Path) -> CocoFile:
     try:
-        content = json.loads(path.read_bytes())
+        coco = parse_coco(load_json(path))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"cannot read {path}: {error}; copy it again from its source") from error
-    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
+    if coco is None:
         raise DataError(
             f"{path} is no COCO file: need images, annotations and categories at its top; take the official file"
         )
-    return content
+    broken = [*coco.broken_images, *coco.broken_categories, *coco.broken_labels]
+    if broken:
+        raise DataError(f"{path} is no COCO file: {broken[0]}; take the official file")
+    return coco
 
 
-def _check_ids(content: Mapping[str, Any], images: Mapping[Any, Any], path: Path) -> None:
-    if not images:
+def _check_ids(coco: CocoFile, path: Path) -> None:
+    if not coco.images:
         raise DataError(f"{path} lists no image; take the official file")
-    for key in ("id", "file_name"):
-        twice = repeated([image[key] for image in content["images"]])
+    ids: list[Hashable] = [image.id for image in coco.images]
+    names: list[Hashable] = [image.file_name for image in coco.images]
+    for key, values in (("id", ids), ("file_name", names)):
+        twice = repeated(values)
         if twice:
             text = some(map(str, twice))
             raise DataError(f"{path} lists {len(twice)} image(s) twice by {key}: {text}; keep one of each")
-    unknown = {str(a["image_id"]) for a in content["annotations"] if a["image_id"] not in images}
+    listed = set(ids)
+    unknown = {str(label.image_id) for label in coco.labels if label.image_key not in listed}
     if unknown:
         raise DataError(
             f"{path} annotates {len(unknown)} image id(s) that it does not list: {some(unknown)}; "
@@ -150,29 +143,34 @@ def _check_ids(content: Mapping[str, Any], images: Mapping[Any, Any], path: Path
         )
 
 
-def _category(label: int, kinds: Mapping[int, str], path: Path) -> int:
+def _category(label: CocoLabel, path: Path) -> int:
     """The category, 1 to 25 for vessel segments; stenoses by their name, or by their number where no name is given."""
-    if kinds.get(label, "").lower() == "stenosis" or (label == STENOSIS and not kinds.get(label)):
+    if label.kind == "stenosis":
         return STENOSIS
-    if not isinstance(label, int) or not 1 <= label < STENOSIS:
-        raise DataError(f"{path} uses category {label}; need 1 to 25 (vessel segments) or {STENOSIS} (stenosis)")
-    return label
+    if label.kind != "vessel":
+        raise DataError(
+            f"{path} uses category {label.category}; need 1 to 25 (vessel segments) or {STENOSIS} (stenosis)"
+        )
+    return int(str(label.category))
 
 
-def _outlines(segmentation: Any, where: str) -> list[Polygon]:
-    if not isinstance(segmentation, list):
+def _outlines(label: CocoLabel, where: str) -> list[Polygon]:
+    if label.outlines is None:
         raise DataError(f"{where}: no polygons; need lists of x, y, not run lengths: convert them")
-    outlines = [np.asarray(part, np.float64) for part in segmentation]
-    for outline in outlines:
-        if outline.ndim != 1 or len(outline) < 6 or len(outline) % 2 or not np.isfinite(outline).all():
-            raise DataError(f"{where}: {len(outline)} numbers are no polygon; need at least 3 finite pairs of x, y")
-    return [outline.reshape(-1, 2) for outline in outlines]
+    outlines: list[Polygon] = []
+    for outline in label.outlines:
+        if isinstance(outline, str):
+            raise DataError(f"{where}: {outline}")
+        outlines.append(outline)
+    return outlines
 
 
-def _annotated(image: Mapping[str, Any], parts: Sequence[tuple[int, Polygon]]) -> _Annotated:
+def _annotated(image: CocoImage, parts: Sequence[tuple[int, Polygon]], path: Path) -> _Annotated:
+    if image.shape is None:
+        raise DataError(f"{path} gives {image.file_name} no height and width; take the official file")
     return _Annotated(
-        str(image["file_name"]),
-        (int(image["height"]), int(image["width"])),
+        image.file_name,
+        image.shape,
         tuple(part for part in parts if part[0] != STENOSIS),
         tuple(outline for label, outline in parts if label == STENOSIS),
     )

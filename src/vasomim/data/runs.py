@@ -40,6 +40,8 @@ class _File:
     damaged: bool = False
     is_angiogram: bool = True
     subtracted: bool = False
+    left_out: int = 0
+    """Frames beyond those that it claims."""
 
 
 def expand_runs(
@@ -105,6 +107,7 @@ def _described(run: DicomRun, file: _File) -> _File:
         alias=f"run-{run.content_hash()}" if secret else "",
         is_angiogram=run.facts.is_angiogram,
         subtracted=run.subtracted,
+        left_out=run.left_out,
     )
 
 
@@ -134,6 +137,7 @@ def _report(files: Sequence[_File | None], frames: str | None, subtract: bool) -
         "without frames (reports, segmentations, ...) are left out": len(files) - len(there),
         f"have no frame {frames} and are left out": sum(not file.frames for file in there),
         "are not of the XA class; their grey scale may not be that of an angiogram": other,
+        "hold more frames than NumberOfFrames says, and these are left out": sum(f.left_out > 0 for f in readable),
         "do not ask to be subtracted and are taken as they are": subtract and sum(not f.subtracted for f in readable),
     }
     for what, count in counts.items():

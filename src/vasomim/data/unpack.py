@@ -6,9 +6,11 @@ import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from lzma import LZMAError
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +23,17 @@ RATIO_LIMIT = 200
 FREE_RATIO = 2**26
 """Bytes that may come out whatever the ratio."""
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+"""What the readers of archives raise where bytes are missing or wrong, beside OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +60,9 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int, int], object] |
 
     Raises:
         MisuseError: the folder holds something.
-        DataError: no archive or a damaged one; members that are links or devices, or that lie outside of the folder;
-            more than a million files, more bytes than the archive can honestly hold, or more than the disk has.
+        DataError: no archive or a damaged one, which checksums tell where its kind has some; members that are links or
+            devices, or that lie outside of the folder; more than a million files, more bytes than the archive can
+            honestly hold, or more than the disk has.
         WriteError: nothing can be written.
     """
     refuse_filled(folder)
@@ -63,7 +77,7 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int, int], object] |
                         done += _write(stream, stage / member.name.removeprefix(shell), member, archive)
                     if progress is not None:
                         progress(done, total)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except DAMAGED as error:
         raise DataError(f"{archive} cannot be unpacked: {error}; fetch it again") from error
     except OSError as error:
         raise DataError(f"cannot read {archive}: {error.strerror or error}; fetch it again") from error
@@ -86,7 +100,10 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
         with tarfile.open(archive) as tar:
             yield tar
     else:
-        raise DataError(f"{archive} is no zip or tar archive; unpack it with the program for its kind")
+        raise DataError(
+            f"{archive} is no zip or tar archive, or a damaged one; fetch it again, or unpack it with the program for "
+            "its kind"
+        )
 
 
 def _members(opened: zipfile.ZipFile | tarfile.TarFile, archive: Path) -> Iterator[_Member]:
@@ -105,6 +122,30 @@ def _members(opened: zipfile.ZipFile | tarfile.TarFile, archive: Path) -> Iterat
             raise DataError(f"{archive} holds a link or device, {info.name!r}; such an archive is not unpacked")
         if info.isreg():
             yield _Member(_safe_name(info.name, archive), info.size, info)
+    _check_end(opened, archive)
+
+
+def _check_end(tar: tarfile.TarFile, archive: Path) -> None:
+    """Read a tar archive to its last byte, once all members were listed.
+
+    tarfile takes a damaged header for the end of the archive, and never reads what follows the end, where the checksums
+    of gzip, bzip2 and xz stand.
+    """
+    stream, left = tar.fileobj, _allowed(archive)
+    assert stream is not None  # archives that are open have one
+    stream.seek(tar.offset)
+    mark = stream.read(tarfile.BLOCKSIZE)
+    if mark != bytes(tarfile.BLOCKSIZE):
+        raise DataError(
+            f"{archive} is cut or damaged after {tar.offset} bytes of its content, where neither a file nor the end "
+            "mark of tar stands; fetch it again, or make it anew"
+        )
+    while piece := stream.read(2**20):
+        left -= len(piece)
+        if left < 0:
+            raise DataError(
+                f"{archive} goes on long after its end; that is no honest archive: unpack it by hand if you trust it"
+            )
 
 
 def _safe_name(name: str, archive: Path) -> str:
@@ -120,8 +161,7 @@ def _safe_name(name: str, archive: Path) -> str:
 def _checked(found: Iterator[_Member], archive: Path) -> list[_Member]:
     """All members, within the limits and without two of one name."""
     members: list[_Member] = []
-    total, names = 0, set()
-    allowed = max(FREE_RATIO, RATIO_LIMIT * archive.stat().st_size)
+    total, names, allowed = 0, set(), _allowed(archive)
     for member in found:
         total += member.size
         if len(members) >= COUNT_LIMIT or total > allowed:
@@ -134,6 +174,11 @@ def _checked(found: Iterator[_Member], archive: Path) -> list[_Member]:
         names.add(member.name)
         members.append(member)
     return members
+
+
+def _allowed(archive: Path) -> int:
+    """Bytes that may come out of an archive."""
+    return max(FREE_RATIO, RATIO_LIMIT * archive.stat().st_size)
 
 
 def _check_space(members: list[_Member], folder: Path) -> None:
@@ -157,12 +202,20 @@ def _stream(opened: zipfile.ZipFile | tarfile.TarFile, member: _Member) -> Itera
         yield tar_stream
 
 
+def _read(stream: IO[bytes], archive: Path) -> bytes:
+    """The next bytes; whoever writes them takes an OSError for one of the disk."""
+    try:
+        return stream.read(2**20)
+    except OSError as error:
+        raise DataError(f"cannot read {archive}: {error.strerror or error}; fetch it again") from error
+
+
 def _write(stream: IO[bytes], path: Path, member: _Member, archive: Path) -> int:
     """Write one file, never more than it claimed: a header may lie."""
     path.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     with path.open("xb") as file:
-        while piece := stream.read(2**20):
+        while piece := _read(stream, archive):
             written += len(piece)
             if written > member.size:
                 raise DataError(f"{archive}: {member.name} is larger than it claims; such an archive is not unpacked")

@@ -191,7 +191,7 @@ class _Call:
         """Write all of a run aside, then move it into place; returns its report."""
         self.folder.clear_unfinished()
         stage = self.folder.unfinished
-        warnings = _warnings(self._write_pictures(job, stage), job.missing)
+        warnings = _warnings(job, self._write_pictures(job, stage))
         for line in warnings:
             self.warn(f"{job.names.run}: {line}")
         report = write_outputs(
@@ -237,14 +237,16 @@ def _software(identity: Mapping[str, Any]) -> Software:
     )
 
 
-def _warnings(metas: Metas, missing: Sequence[str]) -> list[str]:
-    """What is worth a word of a run whose frames are described so and whose file has not the UIDs `missing`."""
+def _warnings(job: _Job, metas: Metas) -> list[str]:
+    """What is worth a word of a run whose frames are described so."""
     blank = [number for number, meta in metas.items() if "warning" in meta]
     # Frames before the contrast agent arrives are doubted in any run.
     doubts = [meta.get("doubt") for meta in metas.values() if "warning" not in meta]
     found = []
-    if missing:
-        found.append(f"no {', '.join(missing)}: no DICOM object can refer to it, and none is written")
+    if job.missing:
+        found.append(f"no {', '.join(job.missing)}: no DICOM object can refer to it, and none is written")
+    if job.run.left_out:
+        found.append(job.run.says_too_few)
     if blank:
         found.append(f"frame(s) {', '.join(map(str, blank))}: all pixels are equal, no vessel can be seen")
     if doubts and all(doubts):

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from vasomim.data.arcade import STENOSIS
 from vasomim.data.audit.findings import Finding, finding
 from vasomim.data.audit.layout import AuditFrame, AuditSet
 from vasomim.data.audit.look import Look
+from vasomim.data.coco import CocoFile, CocoLabel, coco_key, load_json, parse_coco
 from vasomim.data.polygons import Polygon, crosses_itself
 
 SLACK = 1.0
@@ -49,7 +45,7 @@ class Annotations:
 def read_annotations(path: Path) -> Annotations:
     """Understand what can be understood of an annotation file; all that cannot is a problem."""
     try:
-        content = json.loads(path.read_bytes())
+        content = load_json(path)
     except (OSError, ValueError, RecursionError) as error:
         return Annotations(problems=[("unreadable_annotations", [], f"is no JSON: {error}", 1)])
     return check_annotations(content)
@@ -57,25 +53,23 @@ def read_annotations(path: Path) -> Annotations:
 
 def check_annotations(content: object) -> Annotations:
     """The same for what `json.loads` gave."""
-    wanted = ("images", "annotations")
-    if not isinstance(content, Mapping) or not all(isinstance(content.get(key), list) for key in wanted):
+    coco = parse_coco(content)
+    if coco is None:
         text = "is no COCO file: it needs lists of images and annotations at its top"
         return Annotations(problems=[("unreadable_annotations", [], text, 1)])
     found = Annotations()
-    images = _images(content["images"], found)
-    entries = [entry for entry in content["annotations"] if isinstance(entry, Mapping)]
-    broken = len(content["annotations"]) - len(entries)
+    images = _images(coco, found)
+    broken = len(coco.broken_labels)
     if broken:
         found.problems.append(("unreadable_annotations", [], f"holds {broken} annotations that are no objects", broken))
-    _repeated_ids(entries, images, found)
-    names = _category_names(content.get("categories"))
-    known = [entry for entry in entries if _key(entry.get("image_id")) in images]
-    unknown = sorted({_text(entry.get("image_id")) for entry in entries if _key(entry.get("image_id")) not in images})
+    _repeated_ids(coco.labels, images, found)
+    known = [label for label in coco.labels if label.image_key in images]
+    unknown = sorted({_text(label.image_id) for label in coco.labels if label.image_key not in images})
     if unknown:
         text = f"annotates {len(unknown)} image ids that it does not list: {_some(unknown)}"
-        found.problems.append(("unknown_image_id", [], text, len(entries) - len(known)))
-    _categories(known, images, names, found)
-    _outlines(known, images, names, found)
+        found.problems.append(("unknown_image_id", [], text, len(coco.labels) - len(known)))
+    _categories(known, images, coco.names, found)
+    _outlines(known, images, found)
     return found
 
 
@@ -114,90 +108,72 @@ def coco_findings(
     ]
 
 
-def _images(entries: Sequence[object], found: Annotations) -> dict[Hashable, Listed]:
+def _images(coco: CocoFile, found: Annotations) -> dict[Hashable, Listed]:
     """Listed frames by id; of entries that repeat, the first."""
     images: dict[Hashable, Listed] = {}
     again: list[str] = []
-    broken = 0
-    for entry in entries:
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("file_name"), str) or not _has_id(entry):
-            broken += 1
-            continue
-        listed = Listed(entry["file_name"], _shape(entry))
-        if _key(entry["id"]) in images or listed.file_name in found.listed:
-            again.append(listed.file_name)
+    for image in coco.images:
+        if image.id in images or image.file_name in found.listed:
+            again.append(image.file_name)
         else:
-            images[_key(entry["id"])] = found.listed[listed.file_name] = listed
+            images[image.id] = found.listed[image.file_name] = Listed(image.file_name, image.shape)
+    broken = len(coco.broken_images)
     if broken:
         text = f"holds {broken} image entries without id or file_name"
         found.problems.append(("unreadable_annotations", [], text, broken))
     if again:
         text = f"lists {len(again)} images again, by id or by file name"
         found.problems.append(("duplicate_image_id", sorted(set(again)), text, len(again)))
-    if not entries:
+    if not coco.images and not broken:
         found.problems.append(("unreadable_annotations", [], "lists no image", 1))
     return images
 
 
-def _repeated_ids(entries: Sequence[Mapping[str, Any]], images: Mapping[Hashable, Listed], found: Annotations) -> None:
-    counts = Counter(_key(entry["id"]) for entry in entries if _has_id(entry))
+def _repeated_ids(labels: Sequence[CocoLabel], images: Mapping[Hashable, Listed], found: Annotations) -> None:
+    counts = Counter(label.id for label in labels if label.id is not None)
     repeated = {key for key, count in counts.items() if count > 1}
     if repeated:
-        files = _files([entry for entry in entries if _key(entry.get("id")) in repeated], images)
+        files = _files([label for label in labels if label.id in repeated], images)
         found.problems.append(
             ("duplicate_annotation_id", files, f"uses {len(repeated)} annotation ids more than once", len(repeated))
         )
 
 
-def _category_names(categories: object) -> dict[Hashable, str]:
-    entries = categories if isinstance(categories, list) else []
-    return {
-        _key(entry["id"]): str(entry.get("name", ""))
-        for entry in entries
-        if isinstance(entry, Mapping) and _has_id(entry)
-    }
-
-
 def _categories(
-    entries: Sequence[Mapping[str, Any]],
+    labels: Sequence[CocoLabel],
     images: Mapping[Hashable, Listed],
     names: Mapping[Hashable, str],
     found: Annotations,
 ) -> None:
     """Count labels, and name the categories that are not listed or that no reader knows."""
-    unknown: list[Mapping[str, Any]] = []
-    for entry in entries:
-        images[_key(entry["image_id"])].labels += 1
-        label = entry.get("category_id")
-        if (names and _key(label) not in names) or not (_is_vessel(label, names) or _is_stenosis(label, names)):
-            unknown.append(entry)
+    unknown: list[CocoLabel] = []
+    for label in labels:
+        images[label.image_key].labels += 1
+        key = coco_key(label.category)
+        if (names and key not in names) or not label.kind:
+            unknown.append(label)
         else:
-            found.categories[names.get(_key(label)) or str(label)] += 1
+            found.categories[names.get(key) or str(label.category)] += 1
     if unknown:
-        labels = sorted({_text(entry.get("category_id")) for entry in unknown})
-        text = f"uses categories that are not listed or not known: {_some(labels)}"
+        shown = sorted({_text(label.category) for label in unknown})
+        text = f"uses categories that are not listed or not known: {_some(shown)}"
         found.problems.append(("unknown_category_id", _files(unknown, images), text, len(unknown)))
 
 
-def _outlines(
-    entries: Sequence[Mapping[str, Any]],
-    images: Mapping[Hashable, Listed],
-    names: Mapping[Hashable, str],
-    found: Annotations,
-) -> None:
+def _outlines(labels: Sequence[CocoLabel], images: Mapping[Hashable, Listed], found: Annotations) -> None:
     """Check every outline; those of vessels that are polygons are kept."""
-    odd: dict[str, list[Mapping[str, Any]]] = {kind: [] for kind in _OUTLINE_TEXTS}
-    for entry in entries:
-        listed = images[_key(entry["image_id"])]
-        for outline in _parts(entry):
-            if outline is None:
-                odd["broken_polygon"].append(entry)
+    odd: dict[str, list[CocoLabel]] = {kind: [] for kind in _OUTLINE_TEXTS}
+    for label in labels:
+        listed = images[label.image_key]
+        for outline in label.outlines or ("no outline",):
+            if isinstance(outline, str):
+                odd["broken_polygon"].append(label)
                 continue
             if listed.shape and _leaves(outline, listed.shape):
-                odd["polygon_out_of_bounds"].append(entry)
+                odd["polygon_out_of_bounds"].append(label)
             if crosses_itself(outline):
-                odd["self_crossing_polygon"].append(entry)
-            if _is_vessel(entry.get("category_id"), names):
+                odd["self_crossing_polygon"].append(label)
+            if label.kind == "vessel":
                 listed.vessels.append(outline)
     for kind, members in odd.items():
         if members:
@@ -212,18 +188,6 @@ _OUTLINE_TEXTS = {
 }
 
 
-def _parts(entry: Mapping[str, Any]) -> Iterator[Polygon | None]:
-    """The outlines of an annotation, None for each that is no polygon."""
-    segmentation = entry.get("segmentation")
-    if not isinstance(segmentation, list) or not segmentation:
-        yield None
-        return
-    for part in segmentation:
-        numbers = part if isinstance(part, list) else []
-        usual = len(numbers) >= 6 and len(numbers) % 2 == 0 and all(_is_finite(number) for number in numbers)
-        yield np.asarray(numbers, np.float64).reshape(-1, 2) if usual else None
-
-
 def _leaves(outline: Polygon, shape: tuple[int, int]) -> bool:
     height, width = shape
     return bool((outline < -SLACK).any() or (outline > (width + SLACK, height + SLACK)).any())
@@ -233,47 +197,9 @@ def _differs(listed: Listed, look: Look) -> bool:
     return listed.shape is not None and not look.error and listed.shape != look.shape
 
 
-def _is_stenosis(label: object, names: Mapping[Hashable, str]) -> bool:
-    name = names.get(_key(label), "").lower()
-    return name == "stenosis" or (label == STENOSIS and not name)
-
-
-def _is_vessel(label: object, names: Mapping[Hashable, str]) -> bool:
-    return _is_whole(label) and 1 <= int(str(label)) < STENOSIS and not _is_stenosis(label, names)
-
-
-def _shape(entry: Mapping[str, Any]) -> tuple[int, int] | None:
-    height, width = entry.get("height"), entry.get("width")
-    if not (_is_finite(height) and _is_finite(width)):
-        return None
-    shape = int(float(str(height))), int(float(str(width)))
-    return shape if min(shape) > 0 and max(shape) < 1 << 15 else None
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_finite(value: object) -> bool:
-    """A number that a float holds."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) < 1e18 and math.isfinite(value)
-
-
-def _has_id(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry can be referred to; a null refers to nothing."""
-    return entry.get("id") is not None
-
-
-def _key(value: object) -> Hashable:
-    """Ids as dictionaries take them: lists and the like by their text."""
-    return value if isinstance(value, str | int | float | None) else json.dumps(value)
-
-
-def _files(entries: Sequence[Mapping[str, Any]], images: Mapping[Hashable, Listed]) -> list[str]:
+def _files(labels: Sequence[CocoLabel], images: Mapping[Hashable, Listed]) -> list[str]:
     """Names of the frames that annotations belong to, in the order of the list."""
-    ids = {_key(entry.get("image_id")) for entry in entries}
+    ids = {label.image_key for label in labels}
     return [listed.file_name for key, listed in images.items() if key in ids]
 
 

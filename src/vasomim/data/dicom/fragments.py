@@ -15,14 +15,14 @@ Extent = tuple[int, int]
 """Position and length in bytes of something in a file."""
 MAX_FRAGMENTS = 1 << 20
 _ITEM, _END = 0xFFFEE000, 0xFFFEE0DD
-_STARTS = (b"\xff\xd8", b"\xff\x4f")
+_STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
 """First bytes of a JPEG or JPEG-LS and of a JPEG 2000 picture."""
 
 
 def native_extents(
     at: int, claimed: int | None, file_size: int, frame_bytes: int, num_frames: int
-) -> list[tuple[Extent]]:
-    """One extent a frame of uncompressed pixels.
+) -> tuple[list[tuple[Extent]], int]:
+    """One extent a frame of uncompressed pixels, and how many whole frames lie behind the last one claimed.
 
     Args:
         at: position of the first byte.
@@ -39,13 +39,18 @@ def native_extents(
     there = min(file_size - at, claimed)
     if there < frame_bytes * num_frames:
         raise BadElement(
-            f"truncated: {num_frames} frame(s) need {frame_bytes * num_frames} bytes of pixels, there are {there}"
+            f"truncated: {num_frames} frame(s) need {frame_bytes * num_frames} bytes of pixels, there are {there}; "
+            "copy it again, or correct NumberOfFrames"
         )
-    return [((at + k * frame_bytes, frame_bytes),) for k in range(num_frames)]
+    surplus = there - frame_bytes * num_frames
+    left_out = surplus // frame_bytes if surplus > 1 else 0  # one byte makes an odd number of them even
+    return [((at + k * frame_bytes, frame_bytes),) for k in range(num_frames)], left_out
 
 
-def encapsulated_extents(path: Path, at: int, num_frames: int) -> list[tuple[Extent, ...]]:
+def encapsulated_extents(path: Path, at: int, num_frames: int) -> tuple[list[tuple[Extent, ...]], int]:
     """The fragments of each frame of compressed pixels, by jumping from item to item (PS3.5 A.4).
+
+    With them, how many frames lie behind a single one that is claimed; behind several, fragments too many are an error.
 
     Raises:
         BadElement: truncated, damaged, or fragments that cannot be told to frames.
@@ -56,15 +61,15 @@ def encapsulated_extents(path: Path, at: int, num_frames: int) -> list[tuple[Ext
         base = file.tell()
         fragments, starts = _fragments(file)
     if num_frames == 1 and fragments:
-        return [tuple(fragments)]
+        return [tuple(fragments[: starts[1]] if len(starts) > 1 else fragments)], max(0, len(starts) - 1)
     if len(fragments) == num_frames:
-        return [(extent,) for extent in fragments]
+        return [(extent,) for extent in fragments], 0
     if len(fragments) < num_frames:
         raise BadElement(f"truncated: {num_frames} frames are claimed, {len(fragments)} are there")
     first = _by_table(fragments, [base + offset for offset in table]) if len(table) == num_frames else starts
     if len(first) != num_frames or first[0] != 0:
         raise BadElement(f"{len(fragments)} fragments of compressed pixels cannot be told to {num_frames} frames")
-    return [tuple(fragments[a:b]) for a, b in zip(first, [*first[1:], len(fragments)], strict=True)]
+    return [tuple(fragments[a:b]) for a, b in zip(first, [*first[1:], len(fragments)], strict=True)], 0
 
 
 def read_extents(path: Path, extents: Sequence[Extent], limit: int) -> bytes:
@@ -108,7 +113,7 @@ def _fragments(file: BinaryIO) -> tuple[list[Extent], list[int]]:
             raise BadElement(f"truncated: {at + length - end} bytes of its compressed pixels are missing")
         if len(found) == MAX_FRAGMENTS:
             raise BadElement(f"more than {MAX_FRAGMENTS} fragments of compressed pixels")
-        if length >= 2 and file.read(2) in _STARTS:
+        if file.read(min(length, 4)).startswith(_STARTS):
             starts.append(len(found))
         found.append((at, length))
         file.seek(at + length)

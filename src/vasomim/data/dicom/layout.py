@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vasomim.data.dicom.elements import BadElement, Dataset, code, integer
+from vasomim.data.dicom.elements import BadElement, Dataset, code, integer, number
 
 MAX_PIXELS = 1 << 25
 """Largest Rows x Columns, 33.5 million; the largest X-ray detectors have 20."""
@@ -70,6 +70,24 @@ def read_layout(dataset: Dataset) -> PixelLayout:
     _check_size(layout)
     _check_kind(layout)
     return layout
+
+
+def read_padding(dataset: Dataset, layout: PixelLayout) -> tuple[int, int] | None:
+    """First and last of the stored values that stand for no tissue (PS3.3 C.7.5.1.1.2); None where none are named."""
+    try:
+        value, limit = number(dataset, "PixelPaddingValue"), number(dataset, "PixelPaddingRangeLimit")
+    except BadElement:  # it says where there is nothing to see: nobody need stop for it
+        return None
+    if value is None:
+        return None
+    ends = sorted(_as_stored(int(end), layout) for end in (value, value if limit is None else limit))
+    return ends[0], ends[1]
+
+
+def _as_stored(value: int, layout: PixelLayout) -> int:
+    """A value that a writer took for unsigned in a signed file, or the other way round, as the pixels hold it."""
+    span = 1 << layout.bits_allocated
+    return (value + span // 2) % span - span // 2 if layout.signed else value % span
 
 
 def _check_size(layout: PixelLayout) -> None:

@@ -20,7 +20,7 @@ from vasomim.data.dicom.elements import BadElement, Dataset
 from vasomim.data.dicom.facts import RunFacts, read_facts
 from vasomim.data.dicom.fragments import Extent, encapsulated_extents, native_extents, read_extents
 from vasomim.data.dicom.grey import Rendering, logarithmic_table, luminance, palette_table, read_renderings
-from vasomim.data.dicom.layout import GREY, PALETTE, PixelLayout, read_layout
+from vasomim.data.dicom.layout import GREY, PALETTE, PixelLayout, read_layout, read_padding
 from vasomim.data.dicom.parsing import Header, in_one_line, quiet, read_header
 from vasomim.data.dicom.spans import Span, measured_span
 from vasomim.data.dicom.subtraction import MaskRule, Values, mask_of, read_rules, rule_for, subtracted
@@ -55,6 +55,8 @@ def open_run(path: Path | str, name: str | None = None, *, subtract: bool = Fals
     run = _open(Path(path), str(path) if name is None else name, subtract)
     if not run.facts.is_angiogram:
         _log.warning("%s is not of the XA class; its grey scale may not be that of an angiogram", run.name)
+    if run.left_out:
+        _log.warning("%s: %s", run.name, run.says_too_few)
     return run
 
 
@@ -99,7 +101,9 @@ class DicomRun:
         require_codec(header.transfer_syntax, name)
         self.facts: RunFacts = read_facts(header.dataset, self._layout, header.transfer_syntax)
         self._pixel_vr = header.pixel_vr
-        self._extents = _extents(path, header, self._layout)
+        self._extents, self.left_out = _extents(path, header, self._layout)
+        """Frames that the file holds beyond those that it claims; nobody reads them."""
+        self._padding = read_padding(header.dataset, self._layout)
         self._renderings = read_renderings(header.dataset, len(self))
         self._key = (path, header.file_size, header.modified_ns)
         self._tables: dict[Rendering, npt.NDArray[np.float32]] = {}
@@ -116,6 +120,14 @@ class DicomRun:
     def subtracted(self) -> bool:
         """Whether `frame` gives frames less their mask."""
         return bool(self._rules)
+
+    @property
+    def says_too_few(self) -> str:
+        """One line about the frames that are left out."""
+        return (
+            f"NumberOfFrames is {len(self)} or missing, but {self.left_out} more frame(s) are there and are left out; "
+            "export the run again"
+        )
 
     def stored(self, index: int) -> npt.NDArray[Any]:
         """The values stored in a frame: integers (H, W), or RGB (H, W, 3) where the file holds colours.
@@ -226,7 +238,12 @@ class DicomRun:
         return table  # not looked up again: another thread may have cleared the tables
 
     def _modality_values(self, index: int) -> npt.NDArray[Any]:
-        return self._renderings[0].modality(self.stored(index).astype(np.float64))
+        """What the grey scale is measured on: padding, which may lie far from all tissue, has no part in it."""
+        values = self.stored(index)
+        if self._padding is not None:
+            first, last = self._padding
+            values = values[(values < first) | (values > last)]
+        return self._renderings[0].modality(values.astype(np.float64))
 
     def _shown_difference(self, rule: MaskRule, index: int) -> FloatImage:
         span = self._span("differences", self._measurable)
@@ -255,7 +272,8 @@ class DicomRun:
         return _kept(_measured, (*self._key, kind), lambda: measured_span(values, len(self)), MEASURED_SPANS)
 
 
-def _extents(path: Path, header: Header, layout: PixelLayout) -> Sequence[Sequence[Extent]]:
+def _extents(path: Path, header: Header, layout: PixelLayout) -> tuple[Sequence[Sequence[Extent]], int]:
+    """Where the frames lie, and how many lie behind those claimed."""
     if header.transfer_syntax not in NATIVE:
         return encapsulated_extents(path, header.pixels_at, layout.num_frames)
     return native_extents(
