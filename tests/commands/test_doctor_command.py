@@ -135,6 +135,47 @@ def test_doctor__misuse_is_status_2_and_one_line(tmp_path, capsys, arguments, wo
     assert "Traceback" not in error
 
 
+def test_doctor__an_earlier_audit_is_renewed(clean, tmp_path):
+    for _ in range(2):
+        assert call(clean, "--out", tmp_path / "audit", "--keep-list", tmp_path / "keep.txt") == 0
+    assert sorted(path.name for path in (tmp_path / "audit").iterdir()) == ["doctor.json", "report.html"]
+
+
+def test_doctor__nothing_of_others_is_replaced(clean, tmp_path, capsys):
+    run, notes = tmp_path / "run", tmp_path / "notes.txt"
+    run.mkdir()
+    (run / "report.html").write_text("of a training")
+    notes.write_text("mine")
+    assert call(clean, "--out", run) == 2
+    assert "holds report.html; choose another --out" in capsys.readouterr().err
+    assert call(clean, "--out", clean) == 2
+    assert "choose another --out" in capsys.readouterr().err
+    assert call(clean, "--keep-list", notes) == 2
+    assert "choose another --keep-list" in capsys.readouterr().err
+    assert (run / "report.html").read_text() == "of a training"
+    assert notes.read_text() == "mine"
+    assert not (clean / "report.html").exists()
+
+
+def test_doctor__a_place_that_cannot_be_written_is_noticed_before_frames_are_read(clean, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert call(clean, "--out", tmp_path / "file" / "audit") == 1
+    assert call(clean, "--keep-list", tmp_path / "file" / "keep.txt") == 1
+    streams = capsys.readouterr()
+    assert streams.err.count("cannot write") == 2
+    assert "reading frames" not in streams.err
+
+
+def test_doctor__findings_are_printed_where_the_list_cannot_be_written(clean, tmp_path, capsys):
+    frame = next((clean / "images").iterdir())
+    frame.rename(frame.with_name(f"two\nlines{frame.suffix}"))
+    assert call(clean, "--keep-list", tmp_path / "keep.txt") == 1
+    streams = capsys.readouterr()
+    assert "Frames without mask" in streams.out
+    assert "rename it" in streams.err
+    assert not (tmp_path / "keep.txt").exists()
+
+
 def test_doctor__loads_no_torch():
     code = "import sys, vasomim.commands.doctor; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

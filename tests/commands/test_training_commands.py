@@ -291,3 +291,23 @@ def test_pretrain__crops_made_in_batches_are_the_same_crops(frames: Path, guide:
     assert all(a[0] == b[0] and a[1] == pytest.approx(b[1], rel=1e-3) for a, b in pairs)
     with pytest.raises(MisuseError, match="need one pack with frames of one size"):
         pretrain.run(pretraining(frames, guide, tmp_path / "c", run=batch))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_finetune__frames_of_val_that_are_trained_on_are_told(
+    frames: Path, tmp_path: Path, shared: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = generate(99, size=SIZE)
+    write_png(tmp_path / "other" / "images" / "a.png", made.image)
+    write_png(tmp_path / "other" / "masks" / "a.png", made.mask.astype(np.uint8) * 255)
+    config = FinetuneConfig(
+        inputs=(frames,),
+        out=tmp_path / "run",
+        val=(frames if shared else tmp_path / "other",),
+        model="vit_test_unet",
+        img_size=SIZE,
+        optim=dataclasses.replace(FEW, steps=1),
+        run=RUN,
+    )
+    assert finetune.run(config) == 0
+    assert ("12 of 12 frames of --val are trained on, e.g. 00" in capsys.readouterr().err) == shared

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from vasomim.config import (
+    BenchmarkMethodsConfig,
+    DemoConfig,
     DoctorConfig,
     EvaluateConfig,
     FinetuneConfig,
     OptimConfig,
     PretrainConfig,
+    RunConfig,
     SynthesizeConfig,
 )
 from vasomim.errors import ConfigError
@@ -48,6 +51,9 @@ from vasomim.errors import ConfigError
             lambda: SynthesizeConfig(cine=-1, seed=-1, workers=-1),
             [f"{name} must be at least 0, got -1" for name in ("seed", "cine", "workers")],
         ),
+        (lambda: RunConfig(seed=-1), ["seed must be at least 0, got -1"]),
+        (lambda: DemoConfig(seed=-2), ["seed must be at least 0, got -2"]),
+        (lambda: BenchmarkMethodsConfig(seeds=(1, -3)), ["seeds must be at least 0, got -3"]),
         (lambda: DoctorConfig(workers=-3), ["workers must be at least 0, got -3"]),
         (
             lambda: EvaluateConfig(weights="a", predictions=Path("b"), threshold=0.3, size=0, batch_size=0),

@@ -8,7 +8,7 @@ from data_tools import grey, save
 from vasomim.data.audit.split_checks import lists_of_kept
 from vasomim.data.frame_list import frame_list_text, read_frame_list
 from vasomim.data.open import open_frames
-from vasomim.errors import MisuseError
+from vasomim.errors import DataError, MisuseError
 
 
 @pytest.fixture
@@ -77,3 +77,19 @@ def test_read_frame_list__refuses_what_is_no_text(tmp_path: Path) -> None:
 
 def test_lists_of_kept__nothing_kept() -> None:
     assert lists_of_kept([], []) == {}
+
+
+@pytest.mark.parametrize("folder", ["plain", "#shared", " space "])
+@pytest.mark.parametrize("name", ["#1.png", " 1.png", "form\ffeed.png", "100% [x].png", "\u2028.png"])
+def test_frame_list_text__any_name_of_one_line_is_read_back(tmp_path: Path, folder: str, name: str) -> None:
+    root, place = tmp_path / folder, tmp_path / "keep.txt"
+    root.mkdir()
+    (root / name).touch()
+    place.write_text(frame_list_text({root: [root / name]}, place, "one frame of /mnt/data/"), encoding="utf-8")
+    assert read_frame_list(place) == {root: [root / name]}
+
+
+@pytest.mark.parametrize("name", ["two\nlines.png", "IM1 ", "fr\udce9.png"])
+def test_frame_list_text__refuses_names_that_would_be_read_as_others(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="rename it"):
+        frame_list_text({tmp_path: [tmp_path / name]}, tmp_path / "keep.txt", "one")

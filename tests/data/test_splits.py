@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vasomim.data import splits
 from vasomim.data.open import open_frames
 from vasomim.data.samples import FrameDataset, subset
-from vasomim.data.splits import content_groups, label_subset, sample_frames, split_holdout
+from vasomim.data.splits import content_groups, label_subset, same_frames, sample_frames, split_holdout
 from vasomim.errors import DataError, MisuseError
 from vasomim.synth.angiogram import generate
 from vasomim.synth.cine import iterate_cine
@@ -30,6 +30,19 @@ def listed(ids: list[str], patients: list[str | None] | None = None) -> FrameDat
     records = [Record(name, Path("/nowhere"), patient, digest=name) for name, patient in zip(ids, known, strict=True)]
     frames = MemoryDataset([Sample(record, np.zeros((1, 1), np.float32)) for record in records])
     return subset(frames, range(len(ids)))
+
+
+def test_same_frames__equal_files_whatever_they_are_called(tmp_path: Path) -> None:
+    for name, seed in (("train/a.png", 0), ("train/b.png", 1), ("val/c.png", 0), ("val/d.png", 2)):
+        save(tmp_path / name, grey(seed))
+    train, val = open_frames([tmp_path / "train"]), open_frames([tmp_path / "val"])
+    assert same_frames(train, val) == ["c"]
+    assert same_frames(train, train) == ["a", "b"]
+    assert same_frames(subset(train, []), val) == []
+
+
+def test_same_frames__known_hashes_are_compared_and_no_file_is_read() -> None:
+    assert same_frames(listed(["a", "b"]), listed(["b", "c"])) == ["b"]
 
 
 def test_content_groups__identical_pixels_and_patients_join(tmp_path: Path) -> None:

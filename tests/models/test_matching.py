@@ -173,6 +173,26 @@ def test_adapt_state__segmentor_weights_fit_a_segmentor_only():
 
 
 @pytest.mark.parametrize(
+    ("model", "source", "message"),
+    [
+        ("unext_test", "vit_test_unet", "no weights for this model"),
+        ("unext_s", "unext_test", r"down.0.conv.weight: shape .* does not fit"),
+        ("unet_half", "unet_test", "no weights for this model"),
+    ],
+)
+def test_adapt_state__biases_that_fit_by_chance_start_no_convolutional_model(model, source, message):
+    state = create_model(source).state_dict()
+    with pytest.raises(CheckpointError, match=message):
+        adapt_state(create_model(model), state)
+
+
+def test_adapt_state__another_number_of_outputs_leaves_the_rest_to_start_from():
+    state = {name: value for name, value in create_model("unext_test").state_dict().items() if "head" not in name}
+    _, report = adapt_state(create_model("unext_test"), state)
+    assert set(report.missing) == {"head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize(
     ("state", "message"),
     [
         ({"layer1.conv.weight": torch.zeros(3)}, r"no weights for this model: the file holds layer1.conv.weight"),

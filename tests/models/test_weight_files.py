@@ -108,6 +108,12 @@ def test_read_state_dict__broken_files_get_one_clear_line(tmp_path, monkeypatch,
     assert not (tmp_path / "exploded").exists()
 
 
+def test_read_state_dict__a_text_is_no_weight_file_and_its_bytes_say_nothing(tmp_path):
+    (tmp_path / "a.pth").write_text("hello")
+    with pytest.raises(CheckpointError, match=r"a.pth is corrupt or no weight file; download or export it again$"):
+        read_state_dict(tmp_path / "a.pth")
+
+
 def test_find_weights__says_what_is_missing(tmp_path):
     with pytest.raises(MisuseError, match="does not exist; give a run folder"):
         find_weights(tmp_path / "nothing")

@@ -231,6 +231,11 @@ def test_load_weights__changes_the_model_and_reports(tmp_path, export):
         load_weights(model, tmp_path / "none")
 
 
+def test_load_weights__names_the_file_and_its_model_where_it_does_not_fit(export):
+    with pytest.raises(CheckpointError, match=rf"^{re.escape(str(export))} holds a vit_test_unet: no weights for this"):
+        load_weights(create_model("unext_test"), export)
+
+
 def test_is_ours__other_libraries_write_a_config_of_that_name_too(tmp_path, export):
     assert is_ours(export)
     assert not is_ours(_saved(tmp_path / "a.pth"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json as json_text
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.box import SIMPLE_HEAD
@@ -17,10 +19,13 @@ from vasomim.config import DoctorConfig
 from vasomim.data.audit.audit import Audit, audit_folders
 from vasomim.data.audit.findings import KINDS, Finding, needs_action
 from vasomim.data.frame_list import frame_list_text
-from vasomim.files import write_text
+from vasomim.errors import MisuseError
+from vasomim.files import contents, make_folder, write_text
 
 T = TypeVar("T")
 
+FINDINGS, REPORT = "doctor.json", "report.html"
+OURS = (FINDINGS, REPORT)
 PLAIN_WIDTH = 120
 """Columns of the table where it does not go to a terminal."""
 STYLES = {"error": "bold red", "warning": "yellow", "info": "blue"}
@@ -28,22 +33,58 @@ STYLES = {"error": "bold red", "warning": "yellow", "info": "blue"}
 
 def run(config: DoctorConfig, *, json: bool = False, verbose: bool = False) -> int:
     """Print the findings (JSON on stdout with `json`), write what was asked for; 1 for an error or a warning."""
+    check_places(config.out, config.keep_list)
     audit = audit_folders(config.inputs, config.workers, _watched)
-    if config.out is not None:
-        write_text(config.out / "doctor.json", json_text.dumps(audit.to_dict(), indent=1) + "\n")
-        write_text(config.out / "report.html", render_page(audit))
-    if config.keep_list is not None:
-        total, kept = audit.summary["readable"], audit.summary["kept"]
-        comment = f"{kept} of {total} frames: one of all copies of a frame"
-        write_text(config.keep_list, frame_list_text(audit.kept, config.keep_list, comment))
     if json:
         print(json_text.dumps(audit.to_dict()))
     else:
         print_audit(audit, verbose=verbose)
-        for path in (config.out and config.out / "report.html", config.keep_list):
-            if path is not None:
-                say(f"wrote {path}")
+    for path in write_audit(audit, config):
+        if not json:
+            say(f"wrote {path}")
     return 1 if needs_action(audit.findings) else 0
+
+
+def check_places(out: Path | None, keep_list: Path | None) -> None:
+    """Refuse places where anything but an earlier audit lies, or nothing can be written, before frames are read.
+
+    Raises:
+        MisuseError: something else lies there.
+        WriteError: nothing can be written there.
+    """
+    if out is not None:
+        foreign = [name for name in contents(out) if name not in OURS]
+        if foreign or ((out / REPORT).exists() and not (out / FINDINGS).exists()):
+            holds = foreign[0] if foreign else REPORT
+            raise MisuseError(f"{out} is not empty and holds {holds}; choose another --out, or empty it")
+        make_folder(out)
+    if keep_list is not None:
+        if keep_list.exists() and not is_list_of_kept(keep_list):
+            raise MisuseError(f"{keep_list} is there and no list of ours; choose another --keep-list, or remove it")
+        make_folder(keep_list.parent)
+
+
+def is_list_of_kept(path: Path) -> bool:
+    """Whether a file begins as the lists that doctor writes do."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return re.match(rb"# \d+ of \d+ frames: ", file.read(80)) is not None
+
+
+def write_audit(audit: Audit, config: DoctorConfig) -> list[Path]:
+    """Write what was asked for; returns the files to look at."""
+    written: list[Path] = []
+    if config.out is not None:
+        write_text(config.out / FINDINGS, json_text.dumps(audit.to_dict(), indent=1) + "\n")
+        write_text(config.out / REPORT, render_page(audit))
+        written.append(config.out / REPORT)
+    if config.keep_list is not None:
+        total, kept = audit.summary["readable"], audit.summary["kept"]
+        comment = f"{kept} of {total} frames: one of all copies of a frame"
+        write_text(config.keep_list, frame_list_text(audit.kept, config.keep_list, comment))
+        written.append(config.keep_list)
+    return written
 
 
 def print_audit(audit: Audit, *, verbose: bool = False) -> None:
@@ -65,7 +106,9 @@ def print_audit(audit: Audit, *, verbose: bool = False) -> None:
         found = Text.assemble((KINDS[first.kind].title + count, "bold"), "\n", (example(first), "dim"))
         table.add_row(Text(first.severity, STYLES[first.severity]), found, str(len(files)), first.fix)
     console.print(table)
-    if verbose:
+    if not verbose:
+        console.print("-v lists every finding with all its files.", style="dim")
+    else:
         for item in audit.findings:
             line = f"{item.severity} {item.kind}: {item.message}: {', '.join(item.files)}"
             console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -27,7 +27,7 @@ from vasomim.data.open import open_frames, open_labelled
 from vasomim.data.partial import PartlyLabelled, partly_labelled
 from vasomim.data.samples import FrameDataset, subset, vessels_as_labels
 from vasomim.data.sibling_vessels import open_vessels
-from vasomim.data.splits import label_subset, split_holdout
+from vasomim.data.splits import label_subset, same_frames, split_holdout
 from vasomim.data.statistics import pixel_statistics
 from vasomim.engine.calibration import calibrate, choose_cut
 from vasomim.engine.fabric import Fabric
@@ -98,6 +98,8 @@ def open_data(config: FinetuneConfig, fabric: Fabric, folder: RunFolder) -> Labe
     chosen = subset(pool, label_subset(pool, config.labels, config.run.seed))
     if not len(chosen):
         raise MisuseError(f"no labelled frame is left to train on: {len(labelled)} in all, {len(val)} set aside")
+    if config.val:
+        warn_of_shared(chosen, val)
     folder.note(data=fingerprint(chosen), labels=[record.id for record in chosen.records])
     statistics = pretrained_statistics(config.init) or pixel_statistics(chosen)
     if not config.tree.learn:
@@ -106,6 +108,16 @@ def open_data(config: FinetuneConfig, fabric: Fabric, folder: RunFolder) -> Labe
         joined = join_trees(chosen, config, folder)
     folder.note(trees=fingerprint(joined.frames))
     return LabelledData(joined.frames, val, statistics, len(chosen), joined.labelled)
+
+
+def warn_of_shared(train: FrameDataset, val: FrameDataset) -> None:
+    """Say how many frames of --val are trained on."""
+    shared = same_frames(train, val)
+    if shared:
+        warn(
+            f"{len(shared)} of {len(val)} frames of --val are trained on, e.g. {shared[0]}: what is reported says "
+            "little of other frames; name others, or leave --val out and a holdout is used"
+        )
 
 
 def join_trees(labelled: FrameDataset, config: FinetuneConfig, folder: RunFolder) -> PartlyLabelled:

@@ -85,6 +85,7 @@ class BenchmarkMethodsConfig:
                 all(0 < share <= 1 for share in self.labels),
                 f"labels must be shares above 0 and at most 1, got {' '.join(map(str, self.labels))}",
             ),
+            at_least("seeds", min(self.seeds, default=0), 0),
             at_least("synthetic_frames", self.synthetic_frames, 1),
             at_least("threads", self.threads, 0),
             at_least("num_workers", self.num_workers, 0),

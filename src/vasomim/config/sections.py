@@ -47,6 +47,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check(
+            at_least("seed", self.seed, 0),
             at_least("devices", self.devices, 0),
             at_least("num_workers", self.num_workers, 0),
             at_least("log_every", self.log_every, 1),

@@ -296,6 +296,9 @@ class DemoConfig:
     minutes: float = 4.0
     """Time budget; the steps of every method shrink alike to fit."""
 
+    def __post_init__(self) -> None:
+        check(at_least("seed", self.seed, 0))
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:

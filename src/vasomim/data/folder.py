@@ -112,5 +112,5 @@ def _check_pairs(
     if found:
         raise DataError(
             f"{root}: {' and '.join(found)}; images/ and {folder}/ must hold the same names, suffix aside: "
-            f"{wanted}add what is missing or remove the odd ones"
+            f"{wanted}name masks as their frames, add what is missing or remove the odd ones"
         )

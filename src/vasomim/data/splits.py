@@ -6,6 +6,7 @@ import difflib
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,10 +18,36 @@ from vasomim.data.listing import some
 from vasomim.data.pool import num_workers
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import DataError, MisuseError, VasomimError
+from vasomim.files import sha256
 from vasomim.ops.likeness import Likeness, likeness
 
 Job = TypeVar("Job")
 T = TypeVar("T")
+
+
+def same_frames(train: FrameDataset, val: FrameDataset) -> list[str]:
+    """Ids of the frames of `val` that are in `train` too: by hashes of pixels where known, else by files.
+
+    Only files of one size are read, so that this costs little beside a training.
+    """
+    known = {record.digest for record in train.records if record.digest}
+    sizes: dict[int, set[Path]] = {}
+    for record in train.records:
+        if not record.digest:
+            sizes.setdefault(record.path.stat().st_size, set()).add(record.path.resolve())
+
+    hashed = cache(sha256)
+
+    def is_in(path: Path) -> bool:
+        alike = sizes.get(path.stat().st_size, set())
+        return path in alike or any(hashed(path) == hashed(other) for other in alike)
+
+    seen = cache(is_in)
+    return [
+        record.id
+        for record in val.records
+        if (record.digest in known if record.digest else seen(record.path.resolve()))
+    ]
 
 
 def content_groups(dataset: FrameDataset) -> list[int]:

@@ -95,8 +95,15 @@ def _read_content(file: Path) -> Any:
             "its state dict alone"
         ) from error
     except Exception as error:  # a damaged file can make the readers stumble over anything, IndexError included
-        line = " ".join(str(error).splitlines()[0].split()) if str(error) else type(error).__name__
-        raise CheckpointError(f"{file} is corrupt or no weight file: {line}; download or export it again") from error
+        raise CheckpointError(
+            f"{file} is corrupt or no weight file{_detail(error)}; download or export it again"
+        ) from error
+
+
+def _detail(error: Exception) -> str:
+    """The first line of what a reader says, where it is a sentence and not the mere byte it stumbled over."""
+    line = " ".join(str(error).partition("\n")[0].split())
+    return f": {line}" if " " in line else ""
 
 
 def read_state_dict(path: Path | str) -> dict[str, Tensor]:

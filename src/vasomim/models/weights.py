@@ -132,13 +132,23 @@ def load_weights(model: nn.Module, path: Path | str) -> MatchReport:
         MisuseError: if the path does not exist.
         CheckpointError: if the file is corrupt or of another architecture.
     """
-    adapted, report = adapt_state(model, read_state_dict(path))
+    state = read_state_dict(path)
+    try:
+        adapted, report = adapt_state(model, state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}{_made_for(path)}: {error}") from error
     model.load_state_dict(adapted, strict=False)
     norm = getattr(model, "input_norm", None)
     if isinstance(norm, InputNorm) and "input_norm.mean" in report.missing and is_ours(path):
         config = read_json_beside(find_weights(path))  # our bare encoders hold timm's tensors alone
         norm.set(config.get("mean", float(norm.mean)), config.get("std", float(norm.std)))
     return report
+
+
+def _made_for(path: Path | str) -> str:
+    """Which model our weights are of, in words; nothing of others."""
+    model = read_json_beside(find_weights(path)).get("model")
+    return f" holds a {model}" if isinstance(model, str) else ""
 
 
 def _stored(model: nn.Module, dtype: torch.dtype | None) -> dict[str, Tensor]:

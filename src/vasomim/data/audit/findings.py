@@ -98,8 +98,12 @@ KINDS: Mapping[str, Kind] = {
     ),
     "patient_leak": Kind("error", "Patients on both sides of a split", "Split by patient: move them to one side."),
     # Masks
-    "missing_mask": Kind("error", "Frames without mask", "Add the masks, or move the frames to an unlabelled folder."),
-    "orphan_mask": Kind("error", "Masks without frame", "Add the frames, or remove the masks."),
+    "missing_mask": Kind(
+        "error", "Frames without mask", "Name masks as their frames; add missing ones, or move the frames away."
+    ),
+    "orphan_mask": Kind(
+        "error", "Masks without frame", "Name masks as their frames; add the frames, or remove the masks."
+    ),
     "doubled_mask": Kind("error", "Several masks for one frame", "Keep one mask for each frame."),
     "unreadable_mask": Kind(
         "error", "Masks that cannot be read", "Export the mask again, or remove it with its frame."
