@@ -22,7 +22,7 @@ from vasomim.benchmarks.methods.plan import Job, runs_of
 from vasomim.benchmarks.methods.rows import read_rows
 from vasomim.benchmarks.methods.states import states
 from vasomim.config import BenchmarkMethodsConfig
-from vasomim.errors import Interrupted, MisuseError, VasomimError
+from vasomim.errors import MisuseError, VasomimError
 
 ROWS = Path(__file__).parents[2] / "results" / "main_table"
 CARD = json.loads((ROWS / "scratch_0.1_0.json").read_text())["evaluation"]
@@ -112,8 +112,8 @@ def test_run__again_does_nothing_and_rows_alone_suffice_elsewhere(
 
 
 def test_run__goes_on_where_it_was_stopped(config: BenchmarkMethodsConfig) -> None:
-    with pytest.raises(Interrupted):
-        fill(config, Runner(config, "finetune_mae_0.1_0", Interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        fill(config, Runner(config, "finetune_mae_0.1_0", KeyboardInterrupt))
     assert read_rows(config.out) == {}
     after = Runner(config)
     assert fill(config, after) == []

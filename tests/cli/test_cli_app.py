@@ -6,8 +6,10 @@ import errno
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 import types
 import warnings
 from collections.abc import Callable
@@ -167,6 +169,35 @@ def test_main__hands_over_settings_and_returns_the_status(
     assert main(["play", str(tmp_path), "--out", "somewhere", "--json", "--method", "reference"]) == 1
     assert seen == [ExtractConfig(inputs=(tmp_path,), out=Path("somewhere"), method="reference"), True, False]
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_main__signals_to_end_stop_as_ctrl_c_does(
+    number: signal.Signals, play: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(config: object, **flags: object) -> int:  # noqa: ARG001 - what a verb takes
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+        return 0
+
+    before = signal.getsignal(number)
+    play(run)
+    assert main(["play"]) == 130
+    assert capsys.readouterr().err == "vasomim: error: interrupted\n"
+    assert signal.getsignal(number) == before
+
+
+def test_main__a_signal_that_is_ignored_stays_so(play: Callable[..., None]) -> None:
+    def run(config: object, **flags: object) -> int:  # noqa: ARG001 - what a verb takes
+        os.kill(os.getpid(), signal.SIGHUP)
+        return 0
+
+    play(run)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        assert main(["play"]) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(

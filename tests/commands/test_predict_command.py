@@ -55,6 +55,13 @@ def test_predict__writes_masks_and_prints_json_alone(
         assert len(list((frames.parent / "out" / kind).glob("*.png"))) == 3
 
 
+def test_predict__says_that_pictures_are_not_smoothed(
+    frames: Path, weights: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(settings(frames, weights, smoothing=1)) == 0
+    assert "--smoothing is for DICOM runs; 3 picture(s) are predicted one by one" in capsys.readouterr().err
+
+
 def test_predict__takes_the_output_asked_for(frames: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     kwargs = {"img_size": 32, "num_classes": 2}

@@ -293,6 +293,21 @@ def test_pretrain__crops_made_in_batches_are_the_same_crops(frames: Path, guide:
         pretrain.run(pretraining(frames, guide, tmp_path / "c", run=batch))
 
 
+@pytest.mark.parametrize(("black", "told"), [(0, "12 of 12 masks looked at are more than half vessel"), (255, "")])
+def test_finetune__masks_the_other_way_round_are_told(
+    tmp_path: Path, black: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index in range(12):
+        made = generate(index, size=SIZE)
+        write_png(tmp_path / "images" / f"{index}.png", made.image)
+        write_png(tmp_path / "masks" / f"{index}.png", np.where(made.mask, black, 255 - black).astype(np.uint8))
+    optim = dataclasses.replace(FEW, steps=1)
+    assert finetune.run(finetuning(tmp_path, tmp_path / "run", holdout=0.0, optim=optim)) == 0
+    told_lines = [line for line in capsys.readouterr().err.splitlines() if "masks looked at" in line]
+    assert len(told_lines) == bool(told)
+    assert all(told in line for line in told_lines)
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_finetune__frames_of_val_that_are_trained_on_are_told(
     frames: Path, tmp_path: Path, shared: bool, capsys: pytest.CaptureFixture[str]

@@ -6,7 +6,9 @@ import errno
 import importlib
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     verbose = bool({"-v", "--verbose"} & set(given))
     try:
-        with _one_line_warnings():
+        with _one_line_warnings(), _stopped_as_by_ctrl_c():
             status = _dispatch(given)
             sys.stdout.flush()
             return status
@@ -107,6 +109,25 @@ def _one_line_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = show
         yield
+
+
+@contextmanager
+def _stopped_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM, and SIGHUP where the terminal closes, stop as Ctrl-C does: what is done stays and the end is told.
+
+    A signal that is ignored, as under nohup, stays so. Trainings take Ctrl-C and SIGTERM themselves, and save first.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+        numbers = []
+    ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _fail(message: str, status: int, *, traced: bool = False) -> int:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from collections.abc import Sequence
-from types import FrameType
 
 from vasomim.benchmarks.methods.grid import Cell, cells, chosen_methods
 from vasomim.benchmarks.methods.lanes import Lane, call_in_process_of_its_own
@@ -85,25 +83,18 @@ def fill(config: BenchmarkMethodsConfig, grid: Sequence[Cell], *, json: bool) ->
 
     Raises:
         MisuseError: data sets are missing, or a folder holds rows of another budget or of other data.
+        Interrupted: stopped by Ctrl-C or SIGTERM; rows and what the running command has saved stay.
     """
     check_data(config)
     check_asked(read_rows(config.out), config)
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGHUP, stop)
-    failures = Lane(config, call_in_process_of_its_own(config.threads), say).run(grid)
+    try:
+        failures = Lane(config, call_in_process_of_its_own(config.threads), say).run(grid)
+    except KeyboardInterrupt as stop:
+        raise Interrupted("stopped, after the running command has saved; the same command goes on") from stop
     for line in failures:
         warn(line)
     print_result({"out": str(config.out), **summary(states(config, grid, read_rows(config.out)))}, json=json)
     return 1 if failures else 0
-
-
-def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
-    """Leave, after the running command has saved.
-
-    Raises:
-        Interrupted: always.
-    """
-    raise Interrupted("stopped; the same command goes on")
 
 
 def check_data(config: BenchmarkMethodsConfig) -> None:

@@ -28,7 +28,7 @@ from vasomim.data.partial import PartlyLabelled, partly_labelled
 from vasomim.data.samples import FrameDataset, subset, vessels_as_labels
 from vasomim.data.sibling_vessels import open_vessels
 from vasomim.data.splits import label_subset, same_frames, split_holdout
-from vasomim.data.statistics import pixel_statistics
+from vasomim.data.statistics import pixel_statistics, vessel_shares
 from vasomim.engine.calibration import calibrate, choose_cut
 from vasomim.engine.fabric import Fabric
 from vasomim.engine.processes import first_alone
@@ -98,6 +98,7 @@ def open_data(config: FinetuneConfig, fabric: Fabric, folder: RunFolder) -> Labe
     chosen = subset(pool, label_subset(pool, config.labels, config.run.seed))
     if not len(chosen):
         raise MisuseError(f"no labelled frame is left to train on: {len(labelled)} in all, {len(val)} set aside")
+    warn_of_masks(chosen)
     if config.val:
         warn_of_shared(chosen, val)
     folder.note(data=fingerprint(chosen), labels=[record.id for record in chosen.records])
@@ -108,6 +109,17 @@ def open_data(config: FinetuneConfig, fabric: Fabric, folder: RunFolder) -> Labe
         joined = join_trees(chosen, config, folder)
     folder.note(trees=fingerprint(joined.frames))
     return LabelledData(joined.frames, val, statistics, len(chosen), joined.labelled)
+
+
+def warn_of_masks(train: FrameDataset) -> None:
+    """Say how many masks are odd: the other way round, or empty where few should be."""
+    shares = vessel_shares(train)
+    full, empty = sum(share > 0.5 for share in shares), sum(share == 0 for share in shares)
+    looked = f"of {len(shares)} masks looked at"
+    if full:
+        warn(f"{full} {looked} are more than half vessel; invert them if vessels are their black part")
+    if empty > len(shares) / 2:
+        warn(f"{empty} {looked} hold no vessel; were these frames annotated? `vasomim doctor` lists them")
 
 
 def warn_of_shared(train: FrameDataset, val: FrameDataset) -> None:

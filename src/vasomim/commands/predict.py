@@ -75,6 +75,8 @@ def _predict(
     pictures = [k for k, inside in enumerate(in_runs) if not inside]
     records = [record for record, inside in zip(frames.records, in_runs, strict=True) if inside]
     records += no_runs(config.inputs, config.out)
+    if config.smoothing and pictures:
+        warn(f"--smoothing is for DICOM runs; {len(pictures)} picture(s) are predicted one by one, without it")
     summary = predict_into(predictor, subset(frames, pictures), folder, progress=lambda: step(1), warn=warn)
     return combine(summary, _predict_runs(predictor, records, folder, config, step)) if records else summary
 

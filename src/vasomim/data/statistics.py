@@ -1,4 +1,4 @@
-"""Mean and spread of grey values: what a model normalises its input by."""
+"""Mean and spread of grey values, which a model normalises its input by, and how much of the masks is vessel."""
 
 from __future__ import annotations
 
@@ -36,3 +36,17 @@ def pixel_statistics(dataset: FrameDataset, limit: int = 500) -> tuple[float, fl
     if std < 1e-6:
         raise DataError(f"all {len(chosen)} frames have the one grey value {first:.4g}; there is nothing to learn from")
     return first, std
+
+
+def vessel_shares(dataset: FrameDataset, limit: int = 50) -> list[float]:
+    """Share of the pixels that are vessel, in [0, 1], of at most `limit` labelled frames, drawn by id.
+
+    Raises:
+        DataError: unreadable frames or masks.
+    """
+
+    def share(index: int) -> float:
+        mask = dataset[index].mask
+        return 0.0 if mask is None else float(mask.mean())
+
+    return map_frames(share, sample_frames(dataset, limit, seed=0))

@@ -46,7 +46,9 @@ def find_weights(path: Path | str) -> Path:
     if any(path.glob("*.index.json")):
         raise CheckpointError(f"{path} holds weights in several shards; save them as one {WEIGHTS} first")
     unfinished = " (the run has not finished: resume it first)" if (path / "checkpoints").is_dir() else ""
-    raise CheckpointError(f"{path} holds neither export/{WEIGHTS} nor {WEIGHTS}{unfinished}")
+    raise CheckpointError(
+        f"{path} holds neither export/{WEIGHTS} nor {WEIGHTS}{unfinished}; name a finished run, its export, or a file"
+    )
 
 
 def container_of(file: Path) -> str:

@@ -19,7 +19,7 @@ from vasomim.benchmarks.methods.plan import Job, Plan, data_of, plan_of, runs_of
 from vasomim.benchmarks.methods.rows import budget_of, data_names, write_row
 from vasomim.config import BenchmarkMethodsConfig
 from vasomim.engine.run_folder import git_commit
-from vasomim.errors import Interrupted, MisuseError, VasomimError
+from vasomim.errors import MisuseError, VasomimError
 from vasomim.files import sha256, write_text
 from vasomim.models.weight_files import find_weights
 
@@ -48,8 +48,6 @@ class Lane:
                 if cell.name not in failures and not self.has_row(cell):
                     try:
                         self.fill(cell, wait=wait)
-                    except Interrupted:
-                        raise
                     except VasomimError as problem:
                         failures[cell.name] = str(problem)
                         self.say(f"{cell.name} failed: {problem}")

@@ -172,7 +172,7 @@ def _parse(pydicom: Any, file: BinaryIO) -> Header:
     implicit, little = dataset.original_encoding
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", "") or _guess(implicit, little))
     if not len(dataset):
-        raise BadElement("not a DICOM file")
+        raise BadElement("not a DICOM file; copy it again, or name it otherwise if it is none")
     sop_class = uid(dataset, "SOPClassUID") or uid(dataset.file_meta, "MediaStorageSOPClassUID")
     if sop_class in _NO_FRAMES:
         raise _NoFrames(f"is {_NO_FRAMES[sop_class]}, no image; name a file with frames")
