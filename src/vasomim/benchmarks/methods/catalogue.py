@@ -69,6 +69,9 @@ MAIN: dict[str, Method] = {
     "mocov3": Method(title="MoCo v3", start=Start(recipe="mocov3_laptop", cost=4.38)),
     "dino": Method(title="DINO", start=Start(recipe="dino_laptop", cost=5.54)),
     "pseudo_labels": Method(title="pseudo-labels", start=Start(recipe="pseudo_laptop", verb="finetune")),
+    "pseudo_labels_800": Method(
+        title="pseudo-labels, 800 steps", start=Start(recipe="pseudo_laptop", verb="finetune", flags=("--steps", "800"))
+    ),
     "synthetic": Method(
         title="synthetic frames", start=Start(recipe="synthetic_laptop", verb="finetune", frames="synthetic")
     ),
