@@ -33,7 +33,7 @@ class Runner:
     """Stands in for the commands: leaves what they leave, and remembers what it was asked for."""
 
     def __init__(
-        self, config: BenchmarkMethodsConfig, fails: str = "", problem: type[Exception] = VasomimError
+        self, config: BenchmarkMethodsConfig, fails: str = "", problem: type[BaseException] = VasomimError
     ) -> None:
         self.runs, self.fails, self.problem = runs_of(config), fails, problem
         self.called: list[str] = []
@@ -158,11 +158,13 @@ def test_run__what_other_settings_made_is_refused(config: BenchmarkMethodsConfig
 
 def test_states__cost_of_what_is_not_run(config: BenchmarkMethodsConfig) -> None:
     fill(config, Runner(config))
-    found = states(config, cells(["mae", "unet"], [0.1], [0, 1]), read_rows(config.out))
+    found = states(config, cells(["mae", "unet", "pseudo_labels_third"], [0.1], [0, 1]), read_rows(config.out))
     by_name = {one.cell.name: one for one in found}
     assert by_name["mae_0.1_0"].state == "done"
     assert by_name["mae_0.1_1"].seconds == 400 * 16 / 4.0, "its pre-training is made"
     assert by_name["unet_0.1_0"].seconds == pytest.approx(4.46 * 400 * 16 / 4.0), "by the cost of its steps"
+    third = (400 + 2400 / 3) * 16 / 4.0
+    assert by_name["pseudo_labels_third_0.1_0"].seconds == pytest.approx(third), "its pre-training is a third as long"
     assert all(one.seconds is None for one in states(config, cells(["dino"], [0.1], [0]), {}))
 
 

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 TINY = BudgetConfig(
     encoder="vit_test",
-    pretrain_steps=2,
+    pretrain_steps=3,
     pretrain_batch=4,
     finetune_steps=2,
     finetune_batch=4,
@@ -102,4 +102,5 @@ def test_grid__each_cell_took_the_same_steps(grid: BenchmarkMethodsConfig) -> No
         path = grid.out / f"pretrain_{name}.json"
         assert path.is_file() == (MAIN[name].start is not None)
         if path.is_file():
-            assert json.loads(path.read_text())["run"]["last"]["step"] == TINY.pretrain_steps
+            third = name == "pseudo_labels_third"
+            assert json.loads(path.read_text())["run"]["last"]["step"] == TINY.pretrain_steps // (3 if third else 1)

@@ -45,6 +45,13 @@ def test_difference_chart__rows_around_zero() -> None:
     assert "better" in chart
 
 
+def test_difference_chart__long_names_stay_inside() -> None:
+    chart = difference_chart([Bar("a" * 90, 0.02, 0.01, 0.03, True), Bar("short", 0.0, -0.1, 0.1, False)], "t", "Dice")
+    (right,) = set(numbers(chart, r'<text x="([\d.]+)" y="[\d.]+" text-anchor="end"[^>]*>(?:a+|short)<'))
+    (room,) = numbers(chart, r'textLength="(\d+)"')
+    assert 0 < room < right
+
+
 def test_charts__as_files_and_in_pages() -> None:
     for chart in (curve_chart, difference_chart):
         empty = {} if chart is curve_chart else []

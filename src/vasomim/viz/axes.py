@@ -145,9 +145,10 @@ def line(x1: float, x2: float, y1: float, y2: float, opacity: float) -> str:
     )
 
 
-def text(x: float, y: float, words: str, anchor: str = "start") -> str:
-    """Text at a place."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+def text(x: float, y: float, words: str, anchor: str = "start", room: float = WIDTH) -> str:
+    """Text at a place; letters are squeezed where it may need more than `room` px."""
+    squeezed = f' textLength="{room:.0f}" lengthAdjust="spacingAndGlyphs"' if CHAR * len(words) > room else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{squeezed}>{escape(words)}</text>'
 
 
 def svg(title: str, height: float, body: str, *, file: bool = False) -> str:

@@ -97,4 +97,4 @@ def _bar(one: Bar, y: float, left: float, x_axis: Axis) -> str:
     dots = f'<circle cx="{mean:.1f}" cy="{y:.1f}" r="3.8" fill="{fill}" stroke="{color}" stroke-width="1.6"/>'
     ends = f'x1="{low:.1f}" x2="{max(mean - 3.8, low):.1f}"', f'x1="{min(mean + 3.8, high):.1f}" x2="{high:.1f}"'
     strokes = [f'<line {x} y1="{y:.1f}" y2="{y:.1f}" stroke="{color}" stroke-width="1.6"/>' for x in ends]
-    return text(left - 10, y + 4, one.label, "end") + "".join(strokes) + dots
+    return text(left - 10, y + 4, one.label, "end", left - 12) + "".join(strokes) + dots

@@ -22,6 +22,8 @@ class Start:
     """The frozen segmentor it needs: as trained, or partly drawn anew as the published code leaves it."""
     flags: tuple[str, ...] = ()
     """Settings that differ from the recipe."""
+    share: float = 1.0
+    """Of the budget's steps that it takes: less where a step costs more, so that both take about the same time."""
     cost: float = 1.0
     """Processor time of a step, MAE = 1 (results/method_cost.json); of supervised ones, fine-tuning a ViT = 1."""
 
@@ -69,8 +71,8 @@ MAIN: dict[str, Method] = {
     "mocov3": Method(title="MoCo v3", start=Start(recipe="mocov3_laptop", cost=4.38)),
     "dino": Method(title="DINO", start=Start(recipe="dino_laptop", cost=5.54)),
     "pseudo_labels": Method(title="pseudo-labels", start=Start(recipe="pseudo_laptop", verb="finetune")),
-    "pseudo_labels_800": Method(
-        title="pseudo-labels, 800 steps", start=Start(recipe="pseudo_laptop", verb="finetune", flags=("--steps", "800"))
+    "pseudo_labels_third": Method(
+        title="pseudo-labels, 1/3 of the steps", start=Start(recipe="pseudo_laptop", verb="finetune", share=1 / 3)
     ),
     "synthetic": Method(
         title="synthetic frames", start=Start(recipe="synthetic_laptop", verb="finetune", frames="synthetic")

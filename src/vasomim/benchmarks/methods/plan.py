@@ -102,7 +102,8 @@ def start_job(name: str, start: Start, config: BenchmarkMethodsConfig) -> Job:
             flags += ["--decoder-embed-dim", "none", "--decoder-depth", "none"]
     if budget.pretrain_lr is not None:
         flags += ["--lr", str(budget.pretrain_lr)]
-    length = lengths(budget.pretrain_steps, budget.pretrain_batch, budget.size)
+    steps = max(1, round(start.share * budget.pretrain_steps))
+    length = lengths(steps, budget.pretrain_batch, budget.size)
     arguments = (start.verb, *frames, "--out", str(out), "--config", start.recipe, *flags, *length, *start.flags)
     return Job(out.name, arguments, needs, computing=computing(config))
 

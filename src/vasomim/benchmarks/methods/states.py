@@ -72,7 +72,7 @@ def pretrain_seconds(config: BenchmarkMethodsConfig, method: str, rows: Mapping[
     start = method_of(method).start
     if start is None or (runs_of(config) / f"pretrain_{method}.done").is_file():
         return 0.0
-    samples = spent(budget_of(method_of(method), config.budget), "pretrain")
+    samples = start.share * spent(budget_of(method_of(method), config.budget), "pretrain")
     speeds = pretrain_speeds(config.out)
     if method in speeds:
         return samples / speeds[method]
