@@ -55,6 +55,7 @@ def test_table__of_nothing_named_shows_every_row(rows: Path, capsys: pytest.Capt
     assert main([*VERB, "--out", str(rows), "--table"]) == 0
     shown = capsys.readouterr()
     assert "| from scratch |" in shown.out
+    assert "| from scratch, no layer decay |" in shown.out
     assert "plain MAE" not in shown.out
     assert shown.err == ""
 

@@ -151,7 +151,8 @@ def _category(label: CocoLabel, path: Path) -> int:
         raise DataError(
             f"{path} uses category {label.category}; need 1 to 25 (vessel segments) or {STENOSIS} (stenosis)"
         )
-    return int(str(label.category))
+    assert isinstance(label.category, int)  # as the kind tells
+    return label.category
 
 
 def _outlines(label: CocoLabel, where: str) -> list[Polygon]:

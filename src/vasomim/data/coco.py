@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -142,7 +142,7 @@ def _kind(category: object, name: str) -> str:
     if name == "stenosis" or (category == STENOSIS and not name):
         return "stenosis"
     whole = isinstance(category, int) and not isinstance(category, bool)
-    return "vessel" if whole and 1 <= int(str(category)) < STENOSIS else ""
+    return "vessel" if whole and category in range(1, STENOSIS) else ""
 
 
 def _outline(part: object) -> Polygon | str:
@@ -157,11 +157,11 @@ def _shape(entry: Mapping[str, Any]) -> tuple[int, int] | None:
     height, width = entry.get("height"), entry.get("width")
     if not (_is_finite(height) and _is_finite(width)):
         return None
-    shape = int(float(str(height))), int(float(str(width)))
+    shape = int(height), int(width)
     return shape if min(shape) > 0 and max(shape) < _SIDE_LIMIT else None
 
 
-def _is_finite(value: object) -> bool:
+def _is_finite(value: object) -> TypeGuard[float]:
     """A number that a float holds."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False

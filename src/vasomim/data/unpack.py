@@ -23,17 +23,9 @@ RATIO_LIMIT = 200
 FREE_RATIO = 2**26
 """Bytes that may come out whatever the ratio."""
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-DAMAGED = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    LZMAError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-)
-"""What the readers of archives raise where bytes are missing or wrong, beside OSError."""
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, RuntimeError, ValueError)
+"""What the readers of archives raise where bytes are missing or wrong, or written in a way they do not read, beside
+OSError."""
 
 
 @dataclass(frozen=True, slots=True)

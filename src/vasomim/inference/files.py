@@ -76,13 +76,22 @@ class _Item:
 
 
 @dataclass
-class _Tally:
-    """What became of the frames so far."""
+class Tally:
+    """What became of the frames so far; as in `PredictionSummary`, but for the seconds of all of them together."""
 
     predicted: int = 0
     skipped: int = 0
     seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
+
+    def summary(self, frames: int, vessel_share: float | None) -> PredictionSummary:
+        """How a call ended that was asked for so many frames."""
+        mean = self.seconds / self.predicted if self.predicted else None
+        return PredictionSummary(frames, self.predicted, self.skipped, tuple(self.failures), vessel_share, mean)
+
+
+class _FrameTally(Tally):
+    """What became of the frames so far, one by one."""
 
     def add(self, item: _Item, folder: PredictionFolder, warn: Callable[[str], object]) -> None:
         """Count a frame, note it in the folder's books, and say what needs attention."""
@@ -183,7 +192,7 @@ def predict_into(
 ) -> PredictionSummary:
     """As `predict_files`, into a folder that is open already."""
     _check_ids(dataset)
-    tally = _Tally()
+    tally = _FrameTally()
     try:
         for item in _finished(predictor, dataset, folder):
             tally.add(item, folder, warn)
@@ -197,9 +206,7 @@ def predict_into(
         with contextlib.suppress(VasomimError):  # the error that brought us here, if any, says more
             folder.save()
     folder.save()
-    share = folder.mean_vessel_share(record.id for record in dataset.records)
-    mean = tally.seconds / tally.predicted if tally.predicted else None
-    return PredictionSummary(len(dataset), tally.predicted, tally.skipped, tuple(tally.failures), share, mean)
+    return tally.summary(len(dataset), folder.mean_vessel_share(record.id for record in dataset.records))
 
 
 def _check_ids(dataset: FrameDataset) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from vasomim.data.dicom.run import DicomRun, cached_run
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
 from vasomim.inference.derived import Software, Source, missing_uids
-from vasomim.inference.files import PredictionSummary, hash_file, ordered
+from vasomim.inference.files import PredictionSummary, Tally, hash_file, ordered
 from vasomim.inference.predictor import Predictor
 from vasomim.inference.run_files import RunFile, RunNames
 from vasomim.inference.run_frames import predicted_frames
@@ -83,34 +83,21 @@ def predict_runs(
         folder.clear_unfinished()
         with contextlib.suppress(VasomimError):  # the error that brought us here, if any, says more
             folder.save()
-    return call.tally.summary(sum(len(file.records) for file in files))
+    return call.tally.summary(sum(len(file.records) for file in files), call.tally.vessel_share())
 
 
 @dataclass
-class _Tally:
-    """What became of the runs so far."""
+class _RunTally(Tally):
+    """What became of the runs so far, in frames."""
 
-    predicted: int = 0
-    """Frames, as in `skipped`."""
-    skipped: int = 0
-    seconds: float = 0.0
-    """That the predicted frames took, reading and writing aside."""
-    failures: list[str] = field(default_factory=list)
     done: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Entries in predictions.json, by the names of the runs."""
 
-    def summary(self, frames: int) -> PredictionSummary:
-        """How the call ended that was asked for so many frames."""
-        counted = sum(entry["frames"] for entry in self.done.values())
+    def vessel_share(self) -> float | None:
+        """Mean over all frames that are done, None where there is none."""
+        frames = sum(entry["frames"] for entry in self.done.values())
         vessel = sum(entry["frames"] * entry["vessel_share"] for entry in self.done.values())
-        return PredictionSummary(
-            frames,
-            self.predicted,
-            self.skipped,
-            tuple(self.failures),
-            vessel / counted if counted else None,
-            self.seconds / self.predicted if self.predicted else None,
-        )
+        return vessel / frames if frames else None
 
 
 @dataclass(frozen=True)
@@ -139,7 +126,7 @@ class _Call:
         self.predictor, self.folder, self.options = predictor, folder, options
         self.progress, self.warn = progress, warn
         self.written = datetime.datetime.now() if options.keep_identity else None
-        self.tally = _Tally()
+        self.tally = _RunTally()
 
     def do(self, file: RunFile) -> None:
         """Predict the run of a file, or find it done.

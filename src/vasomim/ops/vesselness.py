@@ -21,9 +21,9 @@ Filter = Literal["sato", "frangi"]
 
 DEFAULT_SIGMAS = (1.0, 2.0, 3.0, 4.0)
 _ROWS = 64
+"""Rows whose curvature is computed together, so that they stay in the processor's cache."""
 _TRUNCATE = 8.0
 """Where the kernels of `sato_at` end, in sigmas."""
-"""Rows whose curvature is computed together, so that they stay in the processor's cache."""
 
 
 def _centred(image: npt.NDArray[Any], black_ridges: bool) -> FloatImage:
