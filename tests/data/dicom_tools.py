@@ -80,6 +80,18 @@ def dataset_of(pixels: np.ndarray, bits: int | None = None, **elements: Any) -> 
     return dataset
 
 
+def overwrite(path: Path, old: bytes, new: bytes) -> None:
+    """Put `new` where an element of a file in explicit encoding holds `old`, of the same length and of a short VR.
+
+    The length in front of the value is looked for with it: a random UID may hold the same digits.
+    """
+    head = len(old).to_bytes(2, "little")
+    content = path.read_bytes()
+    assert len(old) == len(new)
+    assert content.count(head + old) == 1
+    path.write_bytes(content.replace(head + old, head + new))
+
+
 def write(path: Path, dataset: FileDataset, syntax: str = ExplicitVRLittleEndian) -> Path:
     """Write a dataset in an encoding, folders included."""
     path.parent.mkdir(parents=True, exist_ok=True)

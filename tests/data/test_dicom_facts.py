@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dicom_tools import PATIENT, SECRETS, dataset_of, item, make, ramp, sequence
+from dicom_tools import PATIENT, SECRETS, dataset_of, item, make, overwrite, ramp, sequence
 from pydicom.sequence import Sequence
 from pydicom.uid import EnhancedXAImageStorage
 
@@ -97,7 +97,7 @@ def test_facts__what_is_broken_is_unknown(tmp_path: Path) -> None:
     dataset = dataset_of(ramp(2), PositionerPrimaryAngle="4242", PositionerSecondaryAngle="-12.5", Modality="XA")
     path = tmp_path / "run"
     dataset.save_as(path, enforce_file_format=True)
-    path.write_bytes(path.read_bytes().replace(b"4242", b"4?42"))
+    overwrite(path, b"4242", b"4?42")
     found = open_run(path).facts
     assert found.primary_angle is None
     assert found.secondary_angle == -12.5
@@ -113,7 +113,7 @@ def test_facts__identify_nobody(tmp_path: Path) -> None:
 
 def test_facts__text_where_a_code_belongs_is_dropped(tmp_path: Path) -> None:
     path = make(tmp_path / "run", ramp(1), PixelIntensityRelationship="LIN", RecommendedViewingMode="QQQQQQQQ")
-    path.write_bytes(path.read_bytes().replace(b"QQQQQQQQ", b"Xenia^Qu"))
+    overwrite(path, b"QQQQQQQQ", b"Xenia^Qu")
     assert open_run(path).facts.viewing_mode == ""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_tools import dataset_of, item, lut, make, ramp, sequence, write
+from dicom_tools import dataset_of, item, lut, make, overwrite, ramp, sequence, write
 from pydicom.sequence import Sequence
 from pydicom.uid import EnhancedXAImageStorage, SecondaryCaptureImageStorage
 
@@ -232,6 +232,6 @@ def test_window__of_nan_is_one_line(tmp_path: Path, value: str) -> None:
     dataset = dataset_of(ramp(1), WindowCenter="40", WindowWidth="0000")
     path = tmp_path / "run"
     dataset.save_as(path, enforce_file_format=True)
-    path.write_bytes(path.read_bytes().replace(b"0000", f"{value:<4}".encode(), 1))
+    overwrite(path, b"0000", f"{value:<4}".encode())
     with pytest.raises(DataError, match=r"WindowWidth (holds NaN or infinity|is no number|cannot be read)$"):
         open_run(path)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from dicom_tools import PATIENT, SECRETS, dataset_of, make, ramp, write
+from dicom_tools import PATIENT, SECRETS, dataset_of, make, overwrite, ramp, write
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -24,7 +24,6 @@ from pydicom.uid import (
     JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
-    generate_uid,
 )
 
 from vasomim.data.dicom import open_run
@@ -276,8 +275,11 @@ def test_child__broken_down_by_damaged_bytes_is_replaced(tmp_path: Path) -> None
 def test_pydicom__says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: Any) -> None:
     """Values that pydicom would quote in a warning: a date that is none, a number that is none, a bad UID."""
     path = make(tmp_path / "run", ramp(2), JPEGLosslessSV1, FrameTime="4242", StudyDate="20200101", **PATIENT)
-    content = path.read_bytes().replace(b"4242", b"4:42").replace(b"20200101", b"Tresor01")
-    path.write_bytes(content.replace(str(generate_uid()).encode(), b"Tresor"))
+    overwrite(path, b"4242", b"4:42")
+    overwrite(path, b"20200101", b"Tresor01")
+    uid = str(pydicom.dcmread(path, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID).encode()
+    padded = uid + b"\0" * (len(uid) % 2)
+    overwrite(path, padded, b"Tresor".ljust(len(padded), b"x"))
     run = open_run(path)
     assert run.facts.frame_times_ms is None
     run.frame(1)
