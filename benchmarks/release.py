@@ -35,6 +35,7 @@ from vasomim.engine.calibration import THRESHOLDS, calibrate, choose_cut, dice_o
 from vasomim.inference.outputs import Output
 from vasomim.inference.predictor import Predictor
 from vasomim.models.shipped import FOLDER, SUMS
+from vasomim.models.trained_on import read_trained_on
 from vasomim.models.weights import load_pretrained, save_pretrained
 from vasomim.stats import bootstrap_ci
 from vasomim.synth import generate
@@ -108,7 +109,7 @@ def pack(run: Path, name: str, data: Path) -> None:
         config["outputs"][1] = tree_output(run, model, data, config["inference"])
     config["run"] = {"seed": record["facts"]["seed"], "versions": record["versions"], "data": record["facts"]["data"]}
     config["weights"] = name
-    save_pretrained(FOLDER / name, model, config, f"# {name}\n", torch.float16)
+    save_pretrained(FOLDER / name, model, config, f"# {name}\n", torch.float16, read_trained_on(run))
     digest = hashlib.sha256((FOLDER / name / "model.safetensors").read_bytes()).hexdigest()
     sums = FOLDER / SUMS
     lines = sums.read_text().splitlines() if sums.is_file() else []

@@ -67,6 +67,7 @@ def darkness(monkeypatch: pytest.MonkeyPatch) -> Darkness:
         return Predictor(model, facts, "cpu", "fp32", batch_size, name=Path(path).name)
 
     monkeypatch.setattr(Predictor, "from_pretrained", staticmethod(load))
+    monkeypatch.setattr(command, "read_trained_on", lambda _: frozenset())
     return model
 
 

@@ -1,13 +1,14 @@
 """What `vasomim evaluate --size` shows to a network made for that size, and what it remarks on the way."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 from evaluate_tools import Darkness
 from scipy import ndimage
 
-from vasomim.commands.evaluate import model_maps, noting_doubts
+from vasomim.commands.evaluate import model_maps, note_doubt, noting
 from vasomim.engine.evaluation_source import LabelledFrame
 from vasomim.inference.predictor import Predictor
 from vasomim.ops.resize import resize_area, resize_mask
@@ -74,13 +75,13 @@ def test_model_maps__a_square_picture_goes_through_as_it_is(predictor: Predictor
     assert [value.shape for value in found] == [(SIZE, SIZE)] * 2
 
 
-def test_noting_doubts__of_native_frames_but_constant_ones(predictor: Predictor) -> None:
+def test_noting__doubts_of_native_frames_but_constant_ones(predictor: Predictor) -> None:
     image, vessel = scene(4)
     constant = np.full_like(image, 0.2)
     frames = [resized(image, vessel, "good"), resized(1 - image, vessel, "bad"), resized(constant, vessel, "empty")]
     doubts: dict[str, str] = {}
     maps = model_maps(predictor, 40)
-    found = noting_doubts(maps, doubts)(frames)
+    found = noting(maps, partial(note_doubt, doubts=doubts))(frames)
     assert list(doubts) == ["bad"]
     assert doubts["bad"] == predictor.predict(1 - image).meta["doubt"]
     for value, expected in zip(found, maps(frames), strict=True):

@@ -57,7 +57,7 @@ def test_evaluate__pooled_counts_all_pixels_together(card: EvaluationCard) -> No
 
 def test_card__layout_of_the_json(card: EvaluationCard) -> None:
     values = json.loads(card.to_json())
-    assert list(values) == ["n", "metrics", "pooled", "by_width", "protocol", "failures", "calibration"]
+    assert list(values) == ["n", "metrics", "pooled", "by_width", "protocol", "failures", "trained_on", "calibration"]
     assert values["failures"] == []
     assert values["n"] == 9
     assert list(values["metrics"]) == list(metrics.METRICS)

@@ -24,6 +24,7 @@ FACTS: dict[str, Any] = {
     "inference": {"mode": "resize", "size": 32},
     "threshold": 0.5,
 }
+LEARNED = ("b" * 32, "a" * 32)
 FORMS = [("onnx", False), ("onnx", True), ("openvino", False), ("openvino", True)]
 
 
@@ -35,7 +36,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.nn.init.normal_(model.head.weight, std=3.0)
     torch.nn.init.zeros_(model.head.bias)
     folder = tmp_path_factory.mktemp("exporting") / "my_run"
-    save_pretrained(folder / "export", model, FACTS, "A card.")
+    save_pretrained(folder / "export", model, FACTS, "A card.", trained_on=LEARNED)
     return folder
 
 

@@ -16,6 +16,7 @@ from vasomim.config import EvaluateConfig, ExportConfig, PredictConfig
 from vasomim.data.frames import read_mask, write_png
 from vasomim.errors import MissingExtraError, MisuseError
 from vasomim.inference import backends
+from vasomim.models.trained_on import read_trained_on
 
 for module in ("onnx", "onnxscript", "onnxruntime", "openvino"):
     pytest.importorskip(module, reason="needs vasomim[export]")
@@ -43,6 +44,7 @@ def test_export__then_predict_and_evaluate(
     result = json.loads(capsys.readouterr().out)
     assert (result["out"], result["format"], result["int8"], result["frames"]) == (str(out), "openvino", True, 5)
     assert result["bytes"] == sum(file.stat().st_size for file in out.iterdir())
+    assert read_trained_on(out) == read_trained_on(run_folder) == {"a" * 32, "b" * 32}
     masks = {}
     for name, weights in (("torch", run_folder), ("openvino", out)):
         asked = PredictConfig(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,11 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from vasomim.data.open import open_labelled
+from vasomim.data.samples import subset
+from vasomim.data.splits import frame_hashes, split_holdout
 from vasomim.errors import CheckpointError, MisuseError
 from vasomim.inference.predictor import Predictor
 from vasomim.models import shipped
 from vasomim.models.registry import create_model
 from vasomim.models.shipped import FOLDER, SHIPPED, SUMS, shipped_weights
+from vasomim.models.trained_on import read_trained_on
 from vasomim.models.weight_files import read_licence
 from vasomim.models.weights import load_encoder, load_pretrained, save_pretrained
 from vasomim.synth import generate
@@ -27,7 +32,8 @@ def test_shipped__is_whole(name: str) -> None:
     found = shipped_weights(name)
     assert found is not None
     files = {file.name for file in found.path.iterdir()}
-    assert files == {"model.safetensors", "config.json", "README.md"}
+    expected = {"model.safetensors", "config.json", "README.md"}
+    assert files == (expected if name == "encoder" else {*expected, "trained_on.txt"})
     card = (found.path / "README.md").read_text()
     for word in ("not a medical device", "CC0", "Popov", "Seed", "known failures"):
         assert word in card, word
@@ -124,3 +130,16 @@ def test_sums__name_every_file() -> None:
     )
     for folder in {item.folder for item in SHIPPED.values()}:
         assert "run" in json.loads((FOLDER / folder / "config.json").read_text())
+
+
+def test_shipped__lists_the_frames_of_arcade_that_were_not_held_out() -> None:
+    root = Path(os.environ.get("VASOMIM_DATA", "")) / "arcade/syntax"
+    if not (os.environ.get("VASOMIM_DATA") and root.is_dir()):
+        pytest.skip("VASOMIM_DATA names no folder with arcade/syntax")
+    train, val = open_labelled([root / "train"]), open_labelled([root / "val"])
+    kept, held = split_holdout(train, 0.05)  # as the recipes of the package have it
+    for name in ("default", "fast"):
+        listed = read_trained_on(name)
+        assert listed == set(frame_hashes(subset(train, kept)))
+        assert listed.isdisjoint(frame_hashes(subset(train, held)))
+        assert listed.isdisjoint(frame_hashes(val))

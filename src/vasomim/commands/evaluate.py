@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from vasomim.commands.console import progress_bar, say, warn
 from vasomim.config import EvaluateConfig
-from vasomim.data.frames import is_constant
+from vasomim.data.frames import frame_hash, is_constant
 from vasomim.data.open import open_labelled
 from vasomim.data.predictions import PredictedMasks
 from vasomim.data.samples import FrameDataset
@@ -24,6 +24,7 @@ from vasomim.engine.evaluation_source import EvaluationSource, LabelledFrame, Ma
 from vasomim.engine.run_folder import versions
 from vasomim.errors import MisuseError, VasomimError
 from vasomim.files import make_folder
+from vasomim.models.trained_on import read_trained_on
 from vasomim.ops.borders import content
 from vasomim.ops.hysteresis import Cut
 from vasomim.ops.resize import resize_area
@@ -82,6 +83,8 @@ class Opened:
     protocol: Mapping[str, Any]
     doubts: Mapping[str, str] = field(default_factory=dict)
     """What is wrong with frames that look like no angiogram with dark vessels, by id; filled as they are predicted."""
+    learned: Collection[str] | None = None
+    """Ids of frames whose labels the weights have learned, filled alike; None where the weights do not say."""
 
 
 def measure(opened: Opened) -> EvaluationCard:
@@ -104,7 +107,15 @@ def measure(opened: Opened) -> EvaluationCard:
             f"{len(doubted)} of {len(card)} frames look inverted or like no angiogram, e.g. {doubted[0]}: "
             f"{opened.doubts[doubted[0]]}"
         )
-    return card
+    if opened.learned is None:
+        return card
+    learned = [name for name in card.ids if name in opened.learned]
+    if learned:
+        warn(
+            f"the weights were trained on {len(learned)} of {len(card)} frames, e.g. {learned[0]}: scores say little "
+            "of other frames; name others"
+        )
+    return replace(card, trained_on=len(learned))
 
 
 def compared(card: EvaluationCard, other: StoredEvaluation | None) -> tuple[EvaluationCard, VasomimError | None]:
@@ -152,7 +163,15 @@ def open_weights(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
         output=config.output,
     )
     doubts: dict[str, str] = {}
-    maps = noting_doubts(model_maps(predictor, config.size), doubts)
+    learned: set[str] = set()
+    known = read_trained_on(config.weights)
+
+    def note(frame: LabelledFrame) -> None:
+        note_doubt(frame, doubts)
+        if known and (frame.record.digest or frame_hash(frame.native)) in known:
+            learned.add(frame.record.id)
+
+    maps = noting(model_maps(predictor, config.size), note)
     source = EvaluationSource(dataset, maps, config.size, config.batch_size)
     protocol = {
         "weights": {"name": predictor.name, "fingerprint": predictor.fingerprint()},
@@ -160,7 +179,7 @@ def open_weights(config: EvaluateConfig, dataset: FrameDataset) -> Opened:
         **asdict(predictor.cut),
         "computed_by": {name: getattr(predictor.backend, name) for name in ("name", "device", "precision")},
     }
-    return Opened(source, predictor.cut, protocol, doubts)
+    return Opened(source, predictor.cut, protocol, doubts, learned if known else None)
 
 
 def is_own_size(predictor: Predictor, size: int) -> bool:
@@ -203,20 +222,26 @@ def keeps_proportions(frame: LabelledFrame) -> bool:
     )
 
 
-def noting_doubts(
-    predict: Callable[[Sequence[LabelledFrame]], Sequence[Map]], doubts: dict[str, str]
+def noting(
+    predict: Callable[[Sequence[LabelledFrame]], Sequence[Map]], note: Callable[[LabelledFrame], None]
 ) -> Callable[[Sequence[LabelledFrame]], Sequence[Map]]:
-    """The same predictions; doubts about native frames, as `vasomim predict` has them, are put into `doubts` by id."""
-    from vasomim.inference.doubts import doubt_about
+    """The same predictions; each frame is shown to `note` as it is predicted."""
 
     def maps(frames: Sequence[LabelledFrame]) -> Sequence[Map]:
         for frame in frames:
-            doubt = None if is_constant(frame.native) else doubt_about(frame.native)
-            if doubt:
-                doubts[frame.record.id] = doubt
+            note(frame)
         return predict(frames)
 
     return maps
+
+
+def note_doubt(frame: LabelledFrame, doubts: dict[str, str]) -> None:
+    """Put what `vasomim predict` would doubt about the native frame into `doubts`, by id."""
+    from vasomim.inference.doubts import doubt_about
+
+    doubt = None if is_constant(frame.native) else doubt_about(frame.native)
+    if doubt:
+        doubts[frame.record.id] = doubt
 
 
 def check_out(out: Path | None, protocol: Mapping[str, Any]) -> None:

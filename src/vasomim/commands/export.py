@@ -16,6 +16,7 @@ from vasomim.errors import MisuseError
 from vasomim.files import refuse_filled
 from vasomim.inference.backends import Images, require_modules
 from vasomim.models.shipped import shipped_weights, weights_path
+from vasomim.models.trained_on import read_trained_on
 
 COMPARED = 4
 """Frames that the exported network is compared with torch on."""
@@ -36,7 +37,16 @@ def run(config: ExportConfig, *, json: bool = False, verbose: bool = False) -> i
     calibration = frames[COMPARED:] if config.int8 else []
     if verbose:
         say(f"exporting {described['model']} for {config.format}, comparing on {len(frames[:COMPARED])} frames")
-    facts = write_export(network, described, _card(path), config.out, config.format, frames[:COMPARED], calibration)
+    facts = write_export(
+        network,
+        described,
+        _card(path),
+        config.out,
+        config.format,
+        frames[:COMPARED],
+        calibration,
+        read_trained_on(path),
+    )
     agreement = facts["agreement"]
     if agreement["mask_dice"] < WORTH_A_WARNING:
         warn(

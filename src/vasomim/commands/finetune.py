@@ -27,7 +27,7 @@ from vasomim.data.open import open_frames, open_labelled
 from vasomim.data.partial import PartlyLabelled, partly_labelled
 from vasomim.data.samples import FrameDataset, subset, vessels_as_labels
 from vasomim.data.sibling_vessels import open_vessels
-from vasomim.data.splits import label_subset, same_frames, split_holdout
+from vasomim.data.splits import frame_hashes, label_subset, same_frames, split_holdout
 from vasomim.data.statistics import pixel_statistics, vessel_shares
 from vasomim.engine.calibration import calibrate, choose_cut
 from vasomim.engine.fabric import Fabric
@@ -38,6 +38,7 @@ from vasomim.errors import MisuseError
 from vasomim.files import write_text
 from vasomim.inference.outputs import Output
 from vasomim.inference.predictor import Predictor
+from vasomim.models.trained_on import read_trained_on
 from vasomim.models.weights import is_ours, load_weights, read_config
 from vasomim.types import BoolImage, FloatImage, Progress
 from vasomim.viz.images import RGB, contact_sheet, error_map, overlay, to_rgb
@@ -58,6 +59,8 @@ class LabelledData:
     """Labelled frames in `train`."""
     labelled: tuple[bool, ...] = ()
     """Of each frame of `train`, whether its mask is a label, where others are in it."""
+    trained_on: frozenset[str] = frozenset()
+    """Hashes of the frames whose labels are learned, now or by the weights to start from."""
 
 
 def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
@@ -80,7 +83,8 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
         # On frames of --val nothing may be chosen.
         chosen = Output() if config.val or not len(data.val) else calibrated_output(task.model, config, data.val)
         described = facts(config, chosen)
-        export_model(folder, task.model, {**described, "held_out": dict(final)}, config)
+        described |= {"held_out": dict(final)}
+        export_model(folder, task.model, described, config, trained_on=data.trained_on)
         keep_picture(folder.path, sheet(predictor(task.model, config, chosen), data.val))
         write_report(folder.path)
     print_result({"out": str(config.out), "step": result.step, "labels": data.labels, **final}, json=json)
@@ -101,14 +105,22 @@ def open_data(config: FinetuneConfig, fabric: Fabric, folder: RunFolder) -> Labe
     warn_of_masks(chosen)
     if config.val:
         warn_of_shared(chosen, val)
+    before = frozenset() if config.init == "scratch" else read_trained_on(config.init)
+    warn_of_learned(val, before, config.init)
     folder.note(data=fingerprint(chosen), labels=[record.id for record in chosen.records])
     statistics = pretrained_statistics(config.init) or pixel_statistics(chosen)
+    data = LabelledData(chosen, val, statistics, len(chosen), trained_on=before | learned_labels(chosen, config))
     if not config.tree.learn:
-        return LabelledData(chosen, val, statistics, len(chosen))
+        return data
     with first_alone(fabric):
         joined = join_trees(chosen, config, folder)
     folder.note(trees=fingerprint(joined.frames))
-    return LabelledData(joined.frames, val, statistics, len(chosen), joined.labelled)
+    return replace(data, train=joined.frames, labelled=joined.labelled)
+
+
+def learned_labels(train: FrameDataset, config: FinetuneConfig) -> frozenset[str]:
+    """Hashes of the frames whose labels are learned; extracted vessels are no labels."""
+    return frozenset() if config.vessels else frozenset(frame_hashes(train))
 
 
 def warn_of_masks(train: FrameDataset) -> None:
@@ -129,6 +141,16 @@ def warn_of_shared(train: FrameDataset, val: FrameDataset) -> None:
         warn(
             f"{len(shared)} of {len(val)} frames of --val are trained on, e.g. {shared[0]}: what is reported says "
             "little of other frames; name others, or leave --val out and a holdout is used"
+        )
+
+
+def warn_of_learned(val: FrameDataset, before: frozenset[str], init: str) -> None:
+    """Say how many frames to report on the weights to start from were trained on."""
+    learned = sum(value in before for value in frame_hashes(val)) if before else 0
+    if learned:
+        warn(
+            f"{init} was trained on {learned} of the {len(val)} frames to report on: scores and thresholds taken from "
+            "them say little of other frames; name others with --val"
         )
 
 

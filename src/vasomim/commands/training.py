@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,11 +218,17 @@ SHOWN = ("loss", "reconstruction", "consistency", "samples_per_second", "val/dic
 
 
 def export_model(
-    run: RunFolder, model: nn.Module, described: Mapping[str, Any], settings: TrainingConfig, name: str | None = None
+    run: RunFolder,
+    model: nn.Module,
+    described: Mapping[str, Any],
+    settings: TrainingConfig,
+    name: str | None = None,
+    trained_on: Collection[str] = (),
 ) -> None:
     """Write the model with config and card to OUT/export, or to OUT/export_NAME."""
     folder = run.export if name is None else run.path / f"export_{name}"
-    save_pretrained(folder, model, described, model_card(described, settings, run.record))
+    card = model_card(described, settings, run.record)
+    save_pretrained(folder, model, described, card, trained_on=trained_on)
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy.typing as npt
 
 from vasomim.data.copies import Fingerprint, Pair, find_copies, fingerprint
 from vasomim.data.fingerprints import id_bytes
-from vasomim.data.frames import FRAME_SUFFIXES, read_pixels
+from vasomim.data.frames import FRAME_SUFFIXES, frame_hash, read_pixels
 from vasomim.data.groups import chains, grouped, linked
 from vasomim.data.listing import some
 from vasomim.data.pool import num_workers
@@ -48,6 +50,19 @@ def same_frames(train: FrameDataset, val: FrameDataset) -> list[str]:
         for record in val.records
         if (record.digest in known if record.digest else seen(record.path.resolve()))
     ]
+
+
+def frame_hashes(dataset: FrameDataset) -> list[str]:
+    """The hash of each frame's pixels, `data.frames.frame_hash`: as recorded, or of the frame read now.
+
+    Raises:
+        DataError: a frame that cannot be read.
+    """
+
+    def hashed(index: int) -> str:
+        return dataset.records[index].digest or frame_hash(_pixels(dataset, index))
+
+    return map_frames(hashed, range(len(dataset)))
 
 
 def content_groups(dataset: FrameDataset) -> list[int]:
@@ -141,9 +156,7 @@ def _prints(dataset: FrameDataset) -> list[Fingerprint]:
         if record.digest is not None:
             return Fingerprint(record.digest, None)
         try:
-            path = record.path
-            by_path = path.suffix.lower() in FRAME_SUFFIXES and path.is_file()
-            return fingerprint(read_pixels(path) if by_path else dataset[index].image)
+            return fingerprint(_pixels(dataset, index))
         except VasomimError as error:
             return error
 
@@ -152,6 +165,13 @@ def _prints(dataset: FrameDataset) -> list[Fingerprint]:
     if errors:
         raise DataError(f"{len(errors)} of {len(dataset)} frames cannot be used. {some(errors, 3)}")
     return [item for item in found if isinstance(item, Fingerprint)]
+
+
+def _pixels(dataset: FrameDataset, index: int) -> npt.NDArray[Any]:
+    """A frame alone, of its file where it has one: a mask is not needed, and may be costly to make."""
+    path = dataset.records[index].path
+    by_path = path.suffix.lower() in FRAME_SUFFIXES and path.is_file()
+    return read_pixels(path) if by_path else dataset[index].image
 
 
 def map_frames(function: Callable[[Job], T], jobs: Sequence[Job]) -> list[T]:

@@ -107,6 +107,8 @@ class EvaluationCard:
     """Paired test against another evaluation, see `engine.comparison`."""
     failures: Sequence[Failure] = ()
     """Frames that could not be measured."""
+    trained_on: int | None = None
+    """Measured frames whose labels the weights have learned; None where that is not known."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -154,6 +156,7 @@ class EvaluationCard:
             "by_width": scores_by_width(self.width_sums),
             "protocol": dict(self.protocol),
             "failures": [failure._asdict() for failure in self.failures],
+            "trained_on": self.trained_on,
         }
         if self.reliability is not None:
             card["calibration"] = _calibration(self.reliability)

@@ -73,9 +73,11 @@ def render_page(
 
 
 def count_text(card: Mapping[str, Any]) -> str:
-    """How many frames were measured, and how many could not be."""
-    failed = len(card["failures"])
-    return f"{card['n']} frames" + (f" ({failed} could not be measured)" if failed else "")
+    """How many frames were measured, how many could not be, and how many the weights had learned."""
+    failed, learned = len(card["failures"]), card["trained_on"]
+    remarks = [f"{failed} could not be measured"] if failed else []
+    remarks += [f"{learned} were trained on"] if learned else []
+    return f"{card['n']} frames" + (f" ({', '.join(remarks)})" if remarks else "")
 
 
 def _scores(card: Mapping[str, Any]) -> str:

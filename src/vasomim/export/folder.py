@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ from vasomim.inference.backends import ENTRIES, Backend, Images, open_runtime
 from vasomim.inference.outputs import Output, choose_output
 from vasomim.inference.torch_backend import TorchBackend
 from vasomim.metrics import dice
+from vasomim.models.trained_on import TRAINED_ON, list_text
 from vasomim.models.weights import load_pretrained
 
 RuntimeFormat = Literal["onnx", "openvino"]
@@ -67,6 +68,7 @@ def write_export(
     runtime: RuntimeFormat,
     frames: Sequence[Images],
     calibration: Sequence[Images] = (),
+    trained_on: Collection[str] = (),
 ) -> dict[str, Any]:
     """Write model.onnx, or model.xml and model.bin, with config.json and README.md, compare it with torch, and say how.
 
@@ -78,6 +80,7 @@ def write_export(
         runtime: what it is made for.
         frames: to compare on, each (1, 1, H, W), at least one; a cut of the first is added, of another size.
         calibration: frames that 8-bit ranges are taken from, each (1, 1, H, W); none leaves the network in fp32.
+        trained_on: hashes of the labelled frames that it was fitted to, which travel on.
 
     Returns:
         What config.json says under `export`.
@@ -107,6 +110,8 @@ def write_export(
             )
         facts["agreement"] = asdict(agreement)
         _describe(stage, config, facts, card)
+        if trained_on:
+            (stage / TRAINED_ON).write_text(list_text(trained_on), encoding="ascii")
     return facts
 
 

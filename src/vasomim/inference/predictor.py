@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 
 Mode = Literal["resize", "tile"]
 
-RULES = 2
-"""Raised when the same weights and settings come to give other results; 2: aspect ratios, borders, faint frames."""
+RULES = 3
+"""Raised when the same weights and settings come to give other results.
+
+2: aspect ratios, borders, faint frames; 3: the window of DICOM runs with padding.
+"""
 OVERLAP = 0.25
 _KINDS = ("segmentation", "segmentor")
 _CONSTANT = "all pixels are equal: no vessel can be seen in this frame"

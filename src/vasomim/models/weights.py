@@ -6,7 +6,7 @@ An export folder holds model.safetensors, config.json and README.md; a run folde
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from vasomim.models.matching import MatchReport, adapt_state, check_finite
 from vasomim.models.norm import InputNorm
 from vasomim.models.registry import create_model, encoder_arguments
 from vasomim.models.sizes import VITS
+from vasomim.models.trained_on import TRAINED_ON, list_text
 from vasomim.models.vit import VisionTransformer
 from vasomim.models.weight_files import CARD, CONFIG, WEIGHTS, find_weights, read_json_beside, read_state_dict
 
@@ -172,7 +173,12 @@ def _described(model: nn.Module, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def save_pretrained(
-    folder: Path | str, model: nn.Module, config: Mapping[str, Any], card: str, dtype: torch.dtype | None = None
+    folder: Path | str,
+    model: nn.Module,
+    config: Mapping[str, Any],
+    card: str,
+    dtype: torch.dtype | None = None,
+    trained_on: Collection[str] = (),
 ) -> None:
     """Write an export folder, all of it or nothing: model.safetensors, config.json, README.md.
 
@@ -183,13 +189,16 @@ def save_pretrained(
             channels are filled in where a ViT shows them) and free metadata.
         card: The model card, Markdown: what it is, intended use, metrics.
         dtype: Store parameters in this type, such as `torch.float16`; as they are by default.
+        trained_on: Hashes of the labelled frames that it was fitted to, for trained_on.txt; none writes no such file.
 
     Raises:
         MisuseError: if there is no model of that name, or it does not take such arguments.
         CheckpointError: if the config is incomplete or describes another model, or the folder cannot be written.
     """
-    text = json.dumps(_described(model, config), indent=2, sort_keys=True)
-    write_weights_folder(folder, _stored(model, dtype), {CONFIG: text + "\n", CARD: card})
+    texts = {CONFIG: json.dumps(_described(model, config), indent=2, sort_keys=True) + "\n", CARD: card}
+    if trained_on:
+        texts[TRAINED_ON] = list_text(trained_on)
+    write_weights_folder(folder, _stored(model, dtype), texts)
 
 
 def write_weights_folder(folder: Path | str, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:
