@@ -138,6 +138,24 @@ def weights() -> str:
     return markdown(header, rows)
 
 
+def controls() -> str:
+    """Runs of the recipe of `default` that differ in one thing, and their differences from the first."""
+    rows, differences = [], []
+    for name, content in (read(Path("results/controls.json")) or {}).items():
+        for size, card in content["evaluations"].items():
+            rows.append([CONTROLS[name], size, *(interval(card["metrics"][score]) for score in SCORES)])
+            for score, found in card.get("difference", {}).items():
+                if score in ("dice", "cldice"):
+                    low, high = found["ci95"]
+                    difference = f"{found['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
+                    pair = f"{CONTROLS[name]} - {CONTROLS[content['against']]}"
+                    differences.append([pair, size, SCORE_NAMES[score], difference, f"{found['p_value']:.2g}"])
+    if not rows:
+        return "Not run.\n"
+    scores = markdown(["training", "size", "Dice", "clDice", "precision", "recall"], rows)
+    return f"{scores}\n{markdown(['pair', 'size', 'metric', 'difference', 'p'], differences)}"
+
+
 def extraction() -> str:
     """Extraction against labels: every source, both methods."""
     content = read(Path("results/extraction.json"))
@@ -160,6 +178,7 @@ def page() -> str:
         "Fine-tuning on ARCADE, val at the paper's 224 px": methods(),
         "Ablations": ablations(),
         "Weights of the package": WEIGHTS + weights() + PAPERS,
+        "What pre-training is worth at the recipe of `default`": CONTROL_TEXT + controls(),
         "Memory": MEMORY + memory(),
     }
     return HEAD + "".join(f"\n## {title}\n\n{body}" for title, body in sections.items())
@@ -234,6 +253,15 @@ arXiv 2602.11536, its own test frames): U-Net from scratch 71.44 Dice / 70.67 cl
 part, after five stages of fine-tuning: it stands beside these numbers and is no paired comparison with them.
 """
 SHIPPED_SEGMENTERS = ("default", "fast")
+SCORE_NAMES = {"dice": "Dice", "cldice": "clDice"}
+CONTROLS = {
+    "encoder": "from the encoder, 950 labels",
+    "scratch": "from scratch, 950 labels",
+    "encoder_tenth": "from the encoder, 95 labels",
+}
+"""Rows of results/controls.json, in words."""
+CONTROL_TEXT = """TODO
+"""
 MEMORY = """Peak resident memory of each command with its workers, laptop recipes, 512 px frames (`predict` and
 `evaluate` see a tenth of the frames).
 
