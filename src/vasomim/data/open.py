@@ -81,14 +81,11 @@ def open_frames(paths: Iterable[Path | str], frames: str | None = None, *, subtr
     if len(groups) > 1 or lists:
         groups = _without_repeats(groups)
     listed = [FrameList(_records(root, found)) for root, found in groups if found]
-    if packs:
-        return concatenate([*packs, *(_expanded(each, frames, files, subtract=subtract) for each in listed)])
-    return _expanded(concatenate(listed), frames, files, subtract=subtract)
-
-
-def _expanded(listed: FrameDataset, frames: str | None, named: Sequence[Path], *, subtract: bool) -> FrameDataset:
-    """The same list with a record for each asked frame of a DICOM run."""
-    return FrameList(expand_runs(listed.records, frames, subtract=subtract, named=set(named)))
+    if packs and not listed:
+        return concatenate(packs)
+    # All runs together, as files of one patient may lie in several folders.
+    records = expand_runs(concatenate(listed).records, frames, subtract=subtract, named=set(files))
+    return concatenate([*packs, FrameList(records)])
 
 
 def frame_files(root: Path, wanted: Callable[[Path], bool] | None = None) -> list[Path]:
