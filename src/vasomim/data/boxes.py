@@ -47,8 +47,8 @@ def read_boxes(path: Path) -> dict[str, FrameNote]:
     series names the cine run of a frame. Other columns are ignored.
 
     Raises:
-        DataError: unreadable, columns missing, coordinates that are no box, or two patients for one frame; the line
-            is named.
+        DataError: unreadable, columns missing, a row without file, coordinates that are no box, or two patients for one
+            frame; the line is named.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -62,6 +62,8 @@ def read_boxes(path: Path) -> dict[str, FrameNote]:
     notes: dict[str, FrameNote] = {}
     for where, row in rows:
         name, patient = row["file"], row.get("patient") or None
+        if not name:
+            raise DataError(f"{where} names no file; fill in the column file, or remove the line")
         before = notes.get(name, FrameNote(patient, ()))
         if before.patient != patient:
             raise DataError(f"{where}: {name} has another patient here than above; keep one")
