@@ -65,6 +65,11 @@ def test_mask_and_throw__counts_and_disjoint() -> None:
     assert (hidden | thrown).sum(1).tolist() == [num_hidden(L, 0.85)] * B
 
 
+def test_mask_and_throw__leaves_some_patch_visible() -> None:
+    with pytest.raises(ValueError, match="of 4 patches none is left"):
+        mask_and_throw(torch.ones(B, 4), 0.45, 0.4, torch.rand(B, 4))
+
+
 def test_mask_and_throw__follows_the_weights() -> None:
     weights = torch.full((2000, 8), 1.0)
     weights[:, 0] = 4.0
