@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from vasomim.synth.angiogram import Angiogram, generate, look, render, scene_of, threshold_of, widening
-from vasomim.synth.fields import opening
-from vasomim.synth.project import project_tubes, rasterise
+from vasomim.synth.collimator import opening
+from vasomim.synth.projection import project_tubes, rasterise
 from vasomim.synth.scene import Field, Scene
 from vasomim.synth.shadows import _vessels, concentration
 from vasomim.synth.tree import grow_tree, move

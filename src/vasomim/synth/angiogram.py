@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vasomim.synth import background, devices
-from vasomim.synth.fields import blanking, opening, wedge
+from vasomim.synth.collimator import blanking, opening, wedge
 from vasomim.synth.physics import expose, quantise
-from vasomim.synth.project import Camera, set_up
+from vasomim.synth.projection import Camera, set_up
 from vasomim.synth.scene import REFERENCE_SIZE, Polarity, Scene, sample_scene
 from vasomim.synth.shadows import Shadow, cast
 from vasomim.synth.tree import Tree, displacement, grow_tree, move

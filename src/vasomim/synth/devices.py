@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 
-from vasomim.synth.project import Camera, bounds_of, project_tubes, rasterise
+from vasomim.synth.projection import Camera, bounds_of, project_tubes, rasterise
 from vasomim.synth.scene import Devices
 from vasomim.synth.tree import Tree
 from vasomim.types import FloatImage
