@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from vasomim.errors import CheckpointError, MisuseError, WriteError
 from vasomim.files import whole_folder
 from vasomim.models.architecture import EncoderFacts, decoder_measures, encoder_facts
-from vasomim.models.fitting import check_is, first_few, misfits, seen_measures
+from vasomim.models.config_check import check_is, first_few, misfits, seen_measures
+from vasomim.models.input_norm import InputNorm
 from vasomim.models.layouts import Layout, layout_of, to_timm
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.matching import MatchReport, adapt_state, check_finite
-from vasomim.models.norm import InputNorm
 from vasomim.models.registry import create_model, encoder_arguments
 from vasomim.models.sizes import VITS
 from vasomim.models.vit import VisionTransformer

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from vasomim.models.norm import InputNorm
+from vasomim.models.input_norm import InputNorm
 from vasomim.ops.masking import random_mask
 from vasomim.ops.noise import counter_uniform
 from vasomim.ops.patches import grid_of, normalize_patches, patchify, unpatchify
