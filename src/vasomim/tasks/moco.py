@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vasomim.losses import contrastive_loss
 from vasomim.models.projection import ProjectedEncoder
-from vasomim.ops.processes import gather_rows, process_rank
+from vasomim.ops.collectives import gather_rows, process_rank
 from vasomim.tasks.reconstruction import Inspection, patch_map
 from vasomim.tasks.teacher import Teacher, rising_momentum
 from vasomim.types import Progress, StepOutput, view_key
