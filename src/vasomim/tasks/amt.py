@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from vasomim.losses import reconstruction_loss
 from vasomim.models.mae import MaskedAutoencoder, visible_indices
+from vasomim.ops.baseline_masks import mask_and_throw
 from vasomim.ops.masking import num_hidden
 from vasomim.ops.patches import grid_of
-from vasomim.ops.strategies import mask_and_throw
 from vasomim.tasks.reconstruction import (
     Inspection,
     Reconstruction,

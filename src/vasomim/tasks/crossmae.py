@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from vasomim.losses import patch_errors
 from vasomim.models.crossmae import CrossMAE
 from vasomim.models.mae import marked_indices
+from vasomim.ops.baseline_masks import some_of
 from vasomim.ops.masking import num_hidden
-from vasomim.ops.strategies import some_of
 from vasomim.tasks.reconstruction import (
     Inspection,
     Reconstruction,

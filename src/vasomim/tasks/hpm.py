@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from vasomim.losses import patch_errors, ranking_loss, reconstruction_loss
 from vasomim.models.hpm import HardPatchMiner
 from vasomim.models.mae import MaskedAutoencoder
+from vasomim.ops.baseline_masks import hardest_mask
 from vasomim.ops.masking import guided_fraction, num_hidden
-from vasomim.ops.strategies import hardest_mask
 from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, mask_noise, patch_map, patch_targets
 from vasomim.tasks.teacher import Teacher, warm_momentum
 from vasomim.types import Progress, StepOutput

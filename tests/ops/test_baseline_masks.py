@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vasomim.ops.baseline_masks import hardest_mask, mask_and_throw, some_of, unit_mask
 from vasomim.ops.masking import num_hidden, random_mask
-from vasomim.ops.strategies import hardest_mask, mask_and_throw, some_of, unit_mask
 
 B, L = 5, 64
 
