@@ -18,7 +18,7 @@ from vasomim.data.frames import Pixels, as_grey, mask_values, read_channels, to_
 from vasomim.data.polygons import Polygon, rasterise
 from vasomim.errors import VasomimError
 from vasomim.ops.burnt_text import text_boxes
-from vasomim.ops.field import field_of_view
+from vasomim.ops.field_of_view import field_of_view
 from vasomim.ops.full_scale import full_scale
 from vasomim.ops.ridges import INVERTED, SIDE, Ridges, Shift, best_shift, polarity, ridges
 from vasomim.types import BoolImage, Box, Record
