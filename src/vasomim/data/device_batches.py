@@ -15,10 +15,10 @@ from torch import Tensor
 
 from vasomim.data.augment import JointCrop
 from vasomim.data.batch_crop import FrameBatch, crop_batch, shade_batch
+from vasomim.data.burn_in import burn_in_batch
 from vasomim.data.packed import BitPlane, GreyPlane, PackDataset, packed_frames
 from vasomim.data.samples import AnySample, FrameDataset
 from vasomim.data.stream import SampleStream, make_loader
-from vasomim.data.writing import burn_in_batch
 from vasomim.errors import MisuseError
 from vasomim.ops.devices import free_memory
 
