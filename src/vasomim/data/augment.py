@@ -126,7 +126,7 @@ class JointCrop:
 
 
 @dataclass(frozen=True)
-class CenterResize:
+class WholeFrame:
     """The whole frame at `size` x `size`, the aspect ratio given up; deterministic. What evaluation looks at."""
 
     size: int
