@@ -123,10 +123,7 @@ def label_subset(dataset: FrameDataset, labels: str, seed: int) -> list[int]:
     """
     if Path(labels).is_file() and _number(labels) is None:
         return _listed(dataset, Path(labels))
-    count = _count(labels, len(dataset))
-    ids = [record.id for record in dataset.records]
-    order = sorted(range(len(ids)), key=lambda index: _rank(ids[index], seed))
-    return sorted(order[:count])
+    return sample_frames(dataset, _count(labels, len(dataset)), seed)
 
 
 def sample_frames(dataset: FrameDataset, limit: int, seed: int) -> list[int]:
