@@ -22,7 +22,8 @@ from vasomim.config import OptimConfig, PretrainConfig, RunConfig
 from vasomim.errors import VasomimError
 from vasomim.ops.masking import random_mask
 from vasomim.ops.patches import grid_of
-from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, mask_noise
+from vasomim.tasks.inspection import Inspection
+from vasomim.tasks.reconstruction import Reconstruction, decode, mask_noise
 from vasomim.types import Progress, StepOutput
 
 

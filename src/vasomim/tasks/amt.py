@@ -19,13 +19,12 @@ from vasomim.models.mae import MaskedAutoencoder, visible_indices
 from vasomim.ops.baseline_masks import mask_and_throw
 from vasomim.ops.masking import num_hidden
 from vasomim.ops.patches import grid_of
+from vasomim.tasks.inspection import Inspection, patch_map
 from vasomim.tasks.reconstruction import (
-    Inspection,
     Reconstruction,
     decode,
     mask_noise,
     num_patches,
-    patch_map,
     patch_targets,
 )
 from vasomim.types import Progress, StepOutput

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from vasomim.losses import patch_errors
@@ -16,8 +15,8 @@ from vasomim.models.crossmae import CrossMAE
 from vasomim.models.mae import marked_indices
 from vasomim.ops.baseline_masks import some_of
 from vasomim.ops.masking import num_hidden
+from vasomim.tasks.inspection import Inspection
 from vasomim.tasks.reconstruction import (
-    Inspection,
     Reconstruction,
     decode,
     mask_noise,
@@ -77,7 +76,6 @@ class CrossMAETask(nn.Module):
         predictions = targets.scatter(1, index, model(images, mask, mask, hidden, hidden).float())
         return decode(images, mask, predictions, model, norm_pix_loss=self.norm_pix_loss)
 
-    @torch.no_grad()
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:
         """Hidden patches and decoded frames of a batch, as in training, all hidden patches decoded."""
         mask = uniform_mask(batch, progress, self.model.patch_size, self.mask_ratio)

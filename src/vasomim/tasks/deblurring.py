@@ -16,7 +16,8 @@ from vasomim.losses import patch_errors, reconstruction_loss
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.ops.blur import gaussian_blur
 from vasomim.ops.masking import num_hidden
-from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, uniform_mask
+from vasomim.tasks.inspection import Inspection
+from vasomim.tasks.reconstruction import Reconstruction, decode, uniform_mask
 from vasomim.types import Progress, StepOutput
 
 

@@ -19,7 +19,8 @@ from vasomim.models.hpm import HardPatchMiner
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.ops.baseline_masks import hardest_mask
 from vasomim.ops.masking import guided_fraction, num_hidden
-from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, mask_noise, patch_map, patch_targets
+from vasomim.tasks.inspection import Inspection, patch_map
+from vasomim.tasks.reconstruction import Reconstruction, decode, mask_noise, patch_targets
 from vasomim.tasks.teacher import Teacher, warm_momentum
 from vasomim.types import Progress, StepOutput
 

@@ -18,8 +18,9 @@ from vasomim.losses import consistency_loss, reconstruction_loss
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.ops.masking import guided_fraction, guided_mask, num_hidden
 from vasomim.tasks.frozen import FrozenSegmentor
+from vasomim.tasks.inspection import Inspection
 from vasomim.tasks.prototypes import cross_image_term
-from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, mask_noise, num_patches
+from vasomim.tasks.reconstruction import Reconstruction, decode, mask_noise, num_patches
 from vasomim.types import Progress, StepOutput
 
 Masker = Callable[..., Tensor]

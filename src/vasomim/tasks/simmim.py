@@ -14,7 +14,8 @@ from vasomim.losses import absolute_reconstruction_loss
 from vasomim.models.simmim import SimMIM
 from vasomim.ops.baseline_masks import unit_mask
 from vasomim.ops.patches import grid_of
-from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, mask_noise
+from vasomim.tasks.inspection import Inspection
+from vasomim.tasks.reconstruction import Reconstruction, decode, mask_noise
 from vasomim.types import Progress, StepOutput
 
 
