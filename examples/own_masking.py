@@ -47,7 +47,7 @@ class RowTask(nn.Module):
     def forward(self, batch: dict[str, Tensor], progress: Progress) -> StepOutput:
         seen = self.reconstruct(batch["image"], self.draw_mask(batch, progress))
         loss = charbonnier_loss(seen.predictions, seen.targets, seen.mask)
-        return StepOutput(loss, {"loss": loss.detach()})
+        return StepOutput.of(loss)
 
     def draw_mask(self, batch: dict[str, Tensor], progress: Progress) -> Tensor:
         grid = grid_of(*batch["image"].shape[-2:], self.model.patch_size)

@@ -69,7 +69,7 @@ class AMTTask(nn.Module):
         count = hidden.shape[1]
         masked, gone = (num_hidden(count, share) for share in (self.mask_ratio, self.mask_ratio + self.throw_ratio))
         loss = self.loss(batch["image"], hidden, thrown, (gone, gone - masked))
-        return StepOutput(loss, {"loss": loss.detach(), "reconstruction": loss.detach()})
+        return StepOutput.of(loss, reconstruction=loss)
 
     @torch.no_grad()
     def attention(self, images: Tensor, progress: Progress) -> Tensor:

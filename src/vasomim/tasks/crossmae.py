@@ -56,7 +56,7 @@ class CrossMAETask(nn.Module):
         hidden, count = num_hidden(mask.shape[1], self.mask_ratio), self.num_asked(mask.shape[1])
         index = marked_indices(asked, count)[..., None].expand(-1, -1, targets.shape[2])
         loss = patch_errors(model(images, mask, asked, hidden, count), targets.gather(1, index)).mean()
-        return StepOutput(loss, {"loss": loss.detach(), "reconstruction": loss.detach()})
+        return StepOutput.of(loss, reconstruction=loss)
 
     def draw_asked(self, batch: Mapping[str, Tensor], progress: Progress, mask: Tensor) -> Tensor:
         """The hidden patches to predict: bool (B, L) -> bool (B, L)."""

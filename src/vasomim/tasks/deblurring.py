@@ -46,7 +46,7 @@ class DeblurringTask(nn.Module):
         loss = patch_errors(decoded.predictions, decoded.targets).mean()
         with torch.no_grad():
             hidden = reconstruction_loss(decoded.predictions, decoded.targets, mask)
-        return StepOutput(loss, {"loss": loss.detach(), "reconstruction": hidden})
+        return StepOutput.of(loss, reconstruction=hidden)
 
     def reconstruct(self, images: Tensor, mask: Tensor) -> Reconstruction:
         """Decode sharp frames (B, C, H, W) in [0, 1] from the visible patches of blurred ones."""

@@ -82,7 +82,7 @@ class DINOTask(nn.Module):
         if self.training:
             self.center.update(torch.cat(wanted), progress)
         loss = torch.stack(losses).mean()
-        return StepOutput(loss, {"loss": loss.detach()})
+        return StepOutput.of(loss)
 
     def teacher_temperature(self, progress: Progress) -> float:
         """Linear from the first to the second temperature over the warm-up, then constant."""

@@ -77,7 +77,7 @@ class HPMTask(nn.Module):
             "ranking": ranking_loss(expected, patch_errors(predictions, targets), mask),
         }
         loss = terms["reconstruction"] + self.ranking_weight * terms["ranking"]
-        return StepOutput(loss, {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}})
+        return StepOutput.of(loss, **terms)
 
     @torch.no_grad()
     def difficulty(self, images: Tensor) -> Tensor:

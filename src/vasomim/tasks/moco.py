@@ -57,7 +57,7 @@ class MoCoTask(nn.Module):
         queries = [self.predictor(self.student(view)) for view in views]
         keys = [self.teacher(view) for view in views]
         loss = self.loss(queries[0], keys[1]) + self.loss(queries[1], keys[0])
-        return StepOutput(loss, {"loss": loss.detach()})
+        return StepOutput.of(loss)
 
     def loss(self, queries: Tensor, keys: Tensor) -> Tensor:
         """InfoNCE of queries (B, K) to the keys (B, K) of the same frames, among those of all processes."""

@@ -118,7 +118,7 @@ class PretrainingTask(nn.Module):
         if self.prototype_weight > 0:
             terms["prototypes"] = self._across_frames(batch, self.guidance_map(batch, seen))
             loss = loss + self.prototype_weight * terms["prototypes"]
-        return StepOutput(loss, {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}})
+        return StepOutput.of(loss, **terms)
 
     def draw_mask(self, batch: Mapping[str, Tensor], seen: Tensor | None, progress: Progress) -> Tensor:
         """Hidden patches (B, L) of a batch; `seen` is the segmentor's logits of its frames, if any."""

@@ -39,7 +39,7 @@ class SimMIMTask(nn.Module):
         """One batch (`image` (B, 1, H, W) in [0, 1], `index`, `epoch`) -> L1 loss."""
         decoded = self.reconstruct(batch["image"], self.draw_mask(batch, progress))
         loss = absolute_reconstruction_loss(decoded.predictions, decoded.targets, decoded.mask)
-        return StepOutput(loss, {"loss": loss.detach()})
+        return StepOutput.of(loss)
 
     def draw_mask(self, batch: Mapping[str, Tensor], progress: Progress) -> Tensor:
         """Hidden patches (B, L), unit by unit."""
