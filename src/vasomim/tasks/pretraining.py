@@ -40,6 +40,7 @@ class MaskingPlan:
     guided_end: float = 0.5
 
 
+    """beta_0 in [0, 1], the guided share of the hidden patches from which it moves epoch by epoch."""
 class PretrainingTask(nn.Module):
     """Masked autoencoder, optional frozen segmentor, guided masking and the two losses.
 
