@@ -18,7 +18,7 @@ from vasomim.losses import patch_errors, ranking_loss, reconstruction_loss
 from vasomim.models.hpm import HardPatchMiner
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.ops.baseline_masks import hardest_mask
-from vasomim.ops.masking import guided_fraction, num_hidden
+from vasomim.ops.masking import num_hidden, share_at_epoch
 from vasomim.tasks.inspection import Inspection, patch_map
 from vasomim.tasks.reconstruction import Reconstruction, decode, mask_noise, patch_targets
 from vasomim.tasks.teacher import Teacher, warm_momentum
@@ -87,7 +87,7 @@ class HPMTask(nn.Module):
 
     def draw_mask(self, batch: Mapping[str, Tensor], difficulty: Tensor, progress: Progress) -> Tensor:
         """Hidden patches (B, L), from easy to hard over the epochs."""
-        share = guided_fraction(progress.epoch, progress.total_epochs, self.hard_start, self.hard_end)
+        share = share_at_epoch(progress.epoch, progress.total_epochs, self.hard_start, self.hard_end)
         noise = mask_noise(batch, progress, 2, difficulty.shape[1])[:, 1]
         return hardest_mask(difficulty, self.mask_ratio, share, noise)
 
