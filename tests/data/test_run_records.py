@@ -303,3 +303,13 @@ def test_concatenate__patients_numbered_in_two_sets_stay_apart(tmp_path: Path) -
     assert [record.patient for record in dataset.records] == ["dicom 0.0"] * 2 + ["dicom 1.0"] * 2
     train, held = split_holdout(dataset, 0.5)
     assert [len(train), len(held)] == [2, 2]
+
+
+def test_open_frames__asking_a_pack_for_frames_of_runs_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path / "frames" / "1.png", grey(1))
+    pack_frames(open_frames([tmp_path / "frames"]), tmp_path / "pack", PackSettings(), workers=1)
+    with caplog.at_level(logging.WARNING):
+        assert len(open_frames([tmp_path / "pack"], "best")) == 1
+    assert "have no effect" in caplog.text

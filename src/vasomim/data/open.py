@@ -81,11 +81,10 @@ def open_frames(paths: Iterable[Path | str], frames: str | None = None, *, subtr
     if len(groups) > 1 or lists:
         groups = _without_repeats(groups)
     listed = [UnlabelledDataset(_records(root, found)) for root, found in groups if found]
-    if packs and not listed:
-        return concatenate(packs)
     # All runs together, as files of one patient may lie in several folders.
-    records = expand_runs(concatenate(listed).records, frames, subtract=subtract, named=set(files))
-    return concatenate([*packs, UnlabelledDataset(records)])
+    records = concatenate(listed).records if listed or not packs else []
+    records = expand_runs(records, frames, subtract=subtract, named=set(files))
+    return concatenate([*packs, UnlabelledDataset(records)] if records else packs)
 
 
 def frame_files(root: Path, wanted: Callable[[Path], bool] | None = None) -> list[Path]:
