@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vasomim.data.boxes import FrameNote, read_boxes
+from vasomim.data.boxes import FrameNote, boxes_table, read_boxes
 from vasomim.errors import DataError
 from vasomim.types import Box
 
@@ -54,6 +54,15 @@ def test_read_boxes__missing_column_or_no_text(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(DataError, match="lacks the column"):
         read_boxes(path)
+
+
+def test_boxes_table__is_read_back(tmp_path: Path) -> None:
+    rows = [("a/1.png", "p, 7", [(1.0, 2.0, 5.5, 6.0), (7, 8, 9, 10)]), ("b.png", None, [])]
+    (tmp_path / "boxes.csv").write_text(boxes_table(rows))
+    assert read_boxes(tmp_path / "boxes.csv") == {
+        "a/1.png": FrameNote("p, 7", (Box(1, 2, 5.5, 6), Box(7, 8, 9, 10))),
+        "b.png": FrameNote(None, ()),
+    }
 
 
 @pytest.mark.real

@@ -1,11 +1,12 @@
-"""Frames with boxes by patient: images/ beside a boxes.csv, as in the data set of Danilov et al."""
+"""Frames with boxes by patient: images/ beside a boxes.csv; that table read and written."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from vasomim.types import Box, Record
 
 TABLE = "boxes.csv"
 CORNERS = ("x0", "y0", "x1", "y1")
+Corners = Sequence[float]
+"""Left, top, right and bottom of a box in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,17 @@ def read_boxes(path: Path) -> dict[str, FrameNote]:
             raise DataError(f"{where}: {name} has another patient here than above; keep one")
         notes[name] = FrameNote(patient, before.boxes + _box(row, where), row.get("series") or None)
     return notes
+
+
+def boxes_table(frames: Iterable[tuple[str, str | None, Sequence[Corners]]]) -> str:
+    """The table that `read_boxes` reads: of each frame its file, its patient and its boxes, which may be none."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("file", "patient", *CORNERS))
+    for file, patient, boxes in frames:
+        for corners in boxes or [("",) * len(CORNERS)]:
+            table.writerow((file, patient, *corners))
+    return text.getvalue()
 
 
 def _box(row: Mapping[str, str | None], where: str) -> tuple[Box, ...]:

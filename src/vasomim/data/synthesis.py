@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -11,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from vasomim.data.boxes import CORNERS, TABLE
+from vasomim.data.boxes import TABLE, boxes_table
 from vasomim.data.frames import read_frame, read_mask, write_png
 from vasomim.data.pool import map_in_processes, num_workers
 from vasomim.errors import DataError, Interrupted, MisuseError
@@ -158,13 +156,11 @@ def _finish(out: Path, series: Series, num_frames: int, made: int, kept: int) ->
     """Write boxes.csv and preview.png from what every frame left; all frames of the folder are listed."""
     frames = list(_present(out, series))
     notes: list[dict[str, Any]] = [_note(out, series.name(frame)) for frame in frames]
-    rows = io.StringIO()
-    table = csv.writer(rows, lineterminator="\n")
-    table.writerow(("file", "patient", *CORNERS))
-    for frame, note in zip(frames, notes, strict=True):
-        for box in note["boxes"] or [("", "", "", "")]:
-            table.writerow((f"{series.name(frame)}.png", series.patient(frame), *box))
-    write_text(out / TABLE, rows.getvalue())
+    rows = [
+        (f"{series.name(frame)}.png", series.patient(frame), note["boxes"])
+        for frame, note in zip(frames, notes, strict=True)
+    ]
+    write_text(out / TABLE, boxes_table(rows))
     asked = notes[:num_frames]
     return SynthesisSummary(
         made=made,
