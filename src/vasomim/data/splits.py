@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from vasomim.data.copies import Fingerprint, Pair, find_copies, fingerprint
-from vasomim.data.fingerprints import id_bytes
 from vasomim.data.frames import FRAME_SUFFIXES, read_pixels
 from vasomim.data.groups import chains, grouped, linked
 from vasomim.data.listing import some
 from vasomim.data.pool import num_workers
+from vasomim.data.record_hashes import id_bytes
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import DataError, MisuseError, VasomimError
 from vasomim.files import sha256

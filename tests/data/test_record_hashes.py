@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vasomim.commands.training import fingerprint
-from vasomim.data.fingerprints import hash_records, id_bytes
 from vasomim.data.folder import UnlabelledDataset
 from vasomim.data.frames import write_png
 from vasomim.data.open import open_frames
 from vasomim.data.packed import PackSettings
 from vasomim.data.packing import _source, pack_frames
+from vasomim.data.record_hashes import hash_records, id_bytes
 from vasomim.data.splits import _rank, label_subset, sample_frames, split_holdout
 from vasomim.engine import evaluation
 from vasomim.types import Record
