@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vasomim.data.audit.codecs import codec_of, read_head
+from vasomim.data.audit.signatures import codec_of, read_head
 from vasomim.data.copies import Fingerprint, fingerprint
 from vasomim.data.dicom.run import cached_run
 from vasomim.data.frames import Pixels, as_grey, mask_values, read_channels, to_unit
