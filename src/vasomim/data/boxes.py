@@ -80,8 +80,8 @@ def boxes_table(frames: Iterable[tuple[str, str | None, Sequence[Corners]]]) -> 
     table = csv.writer(text, lineterminator="\n")
     table.writerow(("file", "patient", *CORNERS))
     for file, patient, boxes in frames:
-        for corners in boxes or [("",) * len(CORNERS)]:
-            table.writerow((file, patient, *corners))
+        places: Sequence[Sequence[float | str]] = boxes or [("",) * len(CORNERS)]
+        table.writerows((file, patient, *corners) for corners in places)
     return text.getvalue()
 
 
