@@ -19,7 +19,7 @@ import numpy as np
 from test_time import add_rows
 
 from vasomim.data.arcade import ArcadeDataset
-from vasomim.data.writing import burn_in, draw_ink
+from vasomim.data.burn_in import burn_in, draw_ink
 from vasomim.inference.predictor import Predictor
 from vasomim.metrics import dice
 from vasomim.ops.borders import content

@@ -22,7 +22,8 @@ from vasomim.config import OptimConfig, PretrainConfig, RunConfig
 from vasomim.errors import VasomimError
 from vasomim.ops.masking import random_mask
 from vasomim.ops.patches import grid_of
-from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, mask_noise
+from vasomim.tasks.inspection import Inspection
+from vasomim.tasks.reconstruction import Reconstruction, decode, mask_noise
 from vasomim.types import Progress, StepOutput
 
 
@@ -46,7 +47,7 @@ class RowTask(nn.Module):
     def forward(self, batch: dict[str, Tensor], progress: Progress) -> StepOutput:
         seen = self.reconstruct(batch["image"], self.draw_mask(batch, progress))
         loss = charbonnier_loss(seen.predictions, seen.targets, seen.mask)
-        return StepOutput(loss, {"loss": loss.detach()})
+        return StepOutput.of(loss)
 
     def draw_mask(self, batch: dict[str, Tensor], progress: Progress) -> Tensor:
         grid = grid_of(*batch["image"].shape[-2:], self.model.patch_size)

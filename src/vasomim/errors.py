@@ -3,6 +3,16 @@
 The command line prints the message of a `VasomimError` and exits with its `exit_code`; no traceback.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def first_few(texts: Sequence[str], limit: int = 5, between: str = ", ") -> str:
+    """The first texts and how many more there are, for messages."""
+    more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
+    return between.join(texts[:limit]) + more
+
 
 class VasomimError(Exception):
     """Something failed that a person can mend; the message says how."""

@@ -26,6 +26,20 @@ def _check_mask(pred: Tensor, mask: Tensor) -> None:
         )
 
 
+def _hidden_errors(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Prediction less target of the hidden patches, 0 without gradient in visible ones: -> (B, L, P)."""
+    _check_shapes(pred, target)
+    _check_mask(pred, mask)
+    pred = _full(pred)
+    # A visible target becomes its own prediction rather than being multiplied by 0: 0 * NaN would be NaN.
+    return pred - torch.where(mask[..., None], _full(target), pred.detach())
+
+
+def _mean_over_hidden(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of values (B, L, P) that are 0 in visible patches over the hidden ones; 0 where there is none."""
+    return values.mean(-1).sum() / mask.sum().clamp(min=1)
+
+
 def reconstruction_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Mean squared error over the hidden patches: (B, L, P), (B, L, P), bool (B, L) -> scalar.
 
@@ -34,13 +48,7 @@ def reconstruction_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     Raises:
         ValueError: if the shapes do not fit, or the mask is not bool.
     """
-    _check_shapes(pred, target)
-    _check_mask(pred, mask)
-    pred = _full(pred)
-    # A visible target becomes its own prediction rather than being multiplied by 0: 0 * NaN would be NaN.
-    target = torch.where(mask[..., None], _full(target), pred.detach())
-    per_patch = (pred - target).square().mean(-1)  # (B, L)
-    return per_patch.sum() / mask.sum().clamp(min=1)
+    return _mean_over_hidden(_hidden_errors(pred, target, mask).square(), mask)
 
 
 def patch_errors(pred: Tensor, target: Tensor) -> Tensor:
@@ -62,11 +70,7 @@ def absolute_reconstruction_loss(pred: Tensor, target: Tensor, mask: Tensor) -> 
     Raises:
         ValueError: if the shapes do not fit, or the mask is not bool.
     """
-    _check_shapes(pred, target)
-    _check_mask(pred, mask)
-    pred = _full(pred)
-    target = torch.where(mask[..., None], _full(target), pred.detach())
-    return (pred - target).abs().mean(-1).sum() / mask.sum().clamp(min=1)
+    return _mean_over_hidden(_hidden_errors(pred, target, mask).abs(), mask)
 
 
 def ranking_loss(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:

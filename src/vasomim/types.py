@@ -108,3 +108,8 @@ class StepOutput:
     """Scalar, differentiable."""
     logs: Mapping[str, Tensor]
     """Detached scalars by name, left on their device."""
+
+    @classmethod
+    def of(cls, loss: Tensor, **terms: Tensor) -> StepOutput:
+        """A loss, logged as `loss`, and what else is logged by its name; all logs are detached."""
+        return cls(loss, {name: value.detach() for name, value in {"loss": loss, **terms}.items()})

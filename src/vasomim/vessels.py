@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vasomim.ops.components import component_at
-from vasomim.ops.field import field_of_view, shrink
+from vasomim.ops.field_of_view import field_of_view, shrink
 from vasomim.ops.full_scale import as_share, full_scale
 from vasomim.ops.hessian import check_image, eigenvalues, hessian
 from vasomim.ops.oriented import along_ridges

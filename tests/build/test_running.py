@@ -6,7 +6,7 @@ import pytest
 
 from vasomim.build import build_length, build_schedule, build_settings
 from vasomim.config import OptimConfig, RunConfig
-from vasomim.ops.masking import guided_fraction
+from vasomim.ops.masking import share_at_epoch
 
 FRAMES = 3951
 
@@ -28,7 +28,7 @@ def test_build_settings__the_last_epoch_has_the_guided_share_of_the_end(epochs: 
     settings = build_settings(config, RunConfig(), build_length(config, FRAMES))
     for step in (settings.total_steps - 1, settings.total_steps):
         progress = settings.progress(step)
-        assert guided_fraction(progress.epoch, progress.total_epochs, 0.0, 0.5) == 0.5
+        assert share_at_epoch(progress.epoch, progress.total_epochs, 0.0, 0.5) == 0.5
 
 
 def test_build_schedule__polynomial_counts_the_epochs_asked_for() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from vasomim.data.augment import CenterResize, JointCrop
+from vasomim.data.augment import JointCrop, WholeFrame
 from vasomim.data.poses import Window, native_window, resized_window, richest
 from vasomim.types import Record, Sample
 
@@ -112,7 +112,7 @@ def test_joint_crop__rotation_near_zero_is_no_rotation() -> None:
 def test_joint_crop__whole_frame_is_the_center_resize() -> None:
     sample = painted(64, 64)
     crop = JointCrop(32, scale=(1, 1), ratio=(1, 1), horizontal_flip=0)
-    for key, value in CenterResize(32)(sample).items():
+    for key, value in WholeFrame(32)(sample).items():
         assert torch.equal(crop(sample, rng())[key], value), key
 
 
@@ -243,7 +243,7 @@ def test_center_resize__needs_no_generator_and_keeps_thin_vessels_in_vessels() -
     mask = np.zeros((64, 64), bool)
     mask[:, 30:34] = True
     sample = Sample(RECORD, np.where(mask, 0, 1).astype(np.float32), mask=mask, vessels=mask)
-    first, second = CenterResize(16)(sample), CenterResize(16)(sample, rng())
+    first, second = WholeFrame(16)(sample), WholeFrame(16)(sample, rng())
     assert all(torch.equal(first[key], second[key]) for key in ("image", "mask", "vessels"))
     assert first["image"].shape == (1, 16, 16)
 
@@ -251,7 +251,7 @@ def test_center_resize__needs_no_generator_and_keeps_thin_vessels_in_vessels() -
 def test_center_resize__nearest_is_aligned_with_pixel_centres() -> None:
     mask = np.zeros((9, 9), bool)
     mask[4, 4] = True
-    item = CenterResize(3)(Sample(RECORD, mask.astype(np.float32), vessels=mask))
+    item = WholeFrame(3)(Sample(RECORD, mask.astype(np.float32), vessels=mask))
     expected = torch.zeros(3, 3)
     expected[1, 1] = 1
     assert torch.equal(item["vessels"], expected)

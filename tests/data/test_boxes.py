@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vasomim.data.boxes import FrameNote, read_boxes
+from vasomim.data.boxes import FrameNote, boxes_table, read_boxes
 from vasomim.errors import DataError
 from vasomim.types import Box
 
@@ -27,12 +27,19 @@ def test_read_boxes__boxes_and_patients(tmp_path: Path) -> None:
         ("a,1,1,1,9,9,x,0,2,2\n", "is no box"),
         ("a,1,1,1,9,9,0,0,nan,2\n", "is no box"),
         ("a,1,1,1,9,9,0,0,2\n", "is no box"),
+        (",1,1,1,9,9,0,0,2,2\n", "line 2 names no file"),
         ("a,1,1,1,9,9,0,0,2,2\na,2,1,1,9,9,0,0,2,2\n", "line 3: a has another patient here than above"),
     ],
 )
 def test_read_boxes__names_the_line(tmp_path: Path, rows: str, words: str) -> None:
     (tmp_path / "boxes.csv").write_text(HEADER + rows)
     with pytest.raises(DataError, match=words):
+        read_boxes(tmp_path / "boxes.csv")
+
+
+def test_read_boxes__a_short_row_names_no_file(tmp_path: Path) -> None:
+    (tmp_path / "boxes.csv").write_text("x0,y0,x1,y1,file\n1,2,3,4\n")
+    with pytest.raises(DataError, match="line 2 names no file"):
         read_boxes(tmp_path / "boxes.csv")
 
 
@@ -47,6 +54,15 @@ def test_read_boxes__missing_column_or_no_text(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(DataError, match="lacks the column"):
         read_boxes(path)
+
+
+def test_boxes_table__is_read_back(tmp_path: Path) -> None:
+    rows = [("a/1.png", "p, 7", [(1.0, 2.0, 5.5, 6.0), (7, 8, 9, 10)]), ("b.png", None, [])]
+    (tmp_path / "boxes.csv").write_text(boxes_table(rows))
+    assert read_boxes(tmp_path / "boxes.csv") == {
+        "a/1.png": FrameNote("p, 7", (Box(1, 2, 5.5, 6), Box(7, 8, 9, 10))),
+        "b.png": FrameNote(None, ()),
+    }
 
 
 @pytest.mark.real

@@ -95,6 +95,8 @@ def test_uniform_pack__frames_of_one_size_and_depth(pack: PackDataset, tmp_path:
     assert uniform_pack(mixed) is None
     assert uniform_pack(subset(mixed, [0, 3])) is None
     assert uniform_pack(frames) is None
+    height, width, bits = mixed.shapes()[3].tolist()
+    assert num_bytes(mixed, [3]) == height * width * bits // 8
     alike = uniform_pack(subset(mixed, [1, 0]))
     assert alike is not None
     assert alike[1] == [1, 0]
@@ -104,14 +106,14 @@ def test_uniform_pack__frames_of_one_size_and_depth(pack: PackDataset, tmp_path:
 
 
 def test_is_resident__decides_by_free_memory(pack: PackDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    need = num_bytes(pack, 11)
+    need = num_bytes(pack, range(11))
     assert need == 11 * 40 * (51 + 7)
     frames = load_frames(pack, range(11), CPU)
     held = frames.levels.nbytes + (frames.vessels.nbytes if frames.vessels is not None else 0)
     assert held == need
     for free, fits in ((need, False), (2 * need - 1, False), (2 * need, True)):
         monkeypatch.setattr(device_batches, "free_memory", lambda _, free=free: free)
-        assert is_resident(pack, 11, CPU) == fits
+        assert is_resident(pack, range(11), CPU) == fits
         assert (batches(pack).frames is not None) == fits
 
 

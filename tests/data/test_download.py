@@ -1,7 +1,10 @@
 """Downloads from a server on this machine: resumed, checked, and refused with one clear line."""
 
+import errno
 import hashlib
 import json
+import ssl
+from http.client import HTTPResponse
 
 import numpy as np
 import pytest
@@ -45,6 +48,20 @@ def test_fetch__goes_on_after_broken_connections(site, tmp_path):
     assert get(site, tmp_path, sha256=SHA256) == SHA256
     ranges = [request.get("Range") for request in site.requests]
     assert ranges == [None, "bytes=100000-", "bytes=150000-", "bytes=150007-"]
+
+
+def test_fetch__a_network_that_goes_away_is_no_full_disk(site, tmp_path, monkeypatch):
+    """The system names a lost route by a plain OSError, as it does a disk that fails."""
+    read, lost = HTTPResponse.read, [OSError(errno.EHOSTUNREACH, "No route to host"), ssl.SSLError("bad record")]
+
+    def breaking(answer, size=None):
+        if lost:
+            raise lost.pop()
+        return read(answer, size)
+
+    monkeypatch.setattr(HTTPResponse, "read", breaking)
+    assert get(site, tmp_path, sha256=SHA256) == SHA256
+    assert len(site.requests) == 3
 
 
 def test_fetch__a_later_call_goes_on(site, tmp_path):

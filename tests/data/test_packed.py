@@ -14,7 +14,7 @@ import pytest
 import torch
 from data_tools import grey, save
 
-from vasomim.data.augment import CenterResize, JointCrop
+from vasomim.data.augment import JointCrop, WholeFrame
 from vasomim.data.open import open_frames, open_labelled
 from vasomim.data.packed import BitPlane, GreyPlane, PackDataset, PackSettings, packed_frames
 from vasomim.data.packing import pack_frames, verify_pack
@@ -135,7 +135,7 @@ CROPS = {
     "native": JointCrop(24, native=True, scale=(0.5, 1)),
     "native beyond the frame": JointCrop(64, native=True),
     "aware": JointCrop(12, scale=(0.1, 0.3), vessel_aware=4),
-    "whole": CenterResize(20),
+    "whole": WholeFrame(20),
 }
 
 

@@ -17,7 +17,7 @@ import pytest
 from data_tools import grey, memory, save
 
 from vasomim.data import packing
-from vasomim.data.augment import CenterResize, resize_frame
+from vasomim.data.augment import WholeFrame, resize_frame
 from vasomim.data.extraction import VesselStore, extract_folder
 from vasomim.data.open import open_frames, open_labelled
 from vasomim.data.packed import PackDataset, PackSettings
@@ -126,7 +126,7 @@ def test_pack_frames__resized_by_the_rules_of_the_crops(masked_folder: Path, tmp
             sample = dataset[index]
             assert packed[index].image.shape == (size, size)
             np.testing.assert_allclose(packed[index].image, resize_frame(sample.image, size), atol=0.5 / 255 + 1e-6)
-            whole = CenterResize(size)(type(sample)(sample.record, sample.image, mask=sample.mask))
+            whole = WholeFrame(size)(type(sample)(sample.record, sample.image, mask=sample.mask))
             np.testing.assert_array_equal(packed[index].mask, whole["mask"].numpy() > 0.5)
             assert packed[index].vessels.shape == (size, size)
 

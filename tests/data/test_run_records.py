@@ -19,6 +19,8 @@ from vasomim.data.dicom import open_run
 from vasomim.data.dicom.identity import gives_away, identity_words, patient_keys
 from vasomim.data.frames import read_record
 from vasomim.data.open import open_frames
+from vasomim.data.packed import PackSettings
+from vasomim.data.packing import pack_frames
 from vasomim.data.splits import content_groups, split_holdout
 from vasomim.errors import DataError, MisuseError
 
@@ -278,3 +280,36 @@ def test_open_frames__subtracts_where_files_recommend_it(tmp_path: Path, caplog:
     assert [record.id for record in dataset.records] == ["dsa/0002", "dsa/0003", "plain/0001", "plain/0002"]
     np.testing.assert_array_equal(dataset[0].image, open_run(tmp_path / "dsa", subtract=True).frame(1))
     assert "1 of 2 DICOM file(s) do not ask to be subtracted" in caplog.text
+
+
+def test_open_frames__a_patient_in_two_folders_is_one_beside_a_pack(tmp_path: Path) -> None:
+    make(tmp_path / "packed" / "z", ramp(2), PatientID="P-0")
+    pack_frames(open_frames([tmp_path / "packed"]), tmp_path / "pack", PackSettings(), workers=1)
+    make(tmp_path / "a" / "x", ramp(2, rows=8), PatientID="P-1")
+    make(tmp_path / "a" / "y", ramp(2, rows=9), PatientID="P-2")
+    make(tmp_path / "b" / "v", ramp(2, rows=10), PatientID="P-2")
+    make(tmp_path / "b" / "w", ramp(2, rows=11), PatientID="P-3")
+    records = open_frames([tmp_path / "a", tmp_path / "b", tmp_path / "pack"]).records
+    patients = {record.id[0]: record.patient for record in records}
+    assert patients["y"] == patients["v"]
+    assert len(set(patients.values())) == 4
+
+
+def test_concatenate__patients_numbered_in_two_sets_stay_apart(tmp_path: Path) -> None:
+    for name, rows in (("a", 8), ("b", 9)):
+        make(tmp_path / name / name, ramp(2, rows=rows), PatientID=f"P-{name}")
+        pack_frames(open_frames([tmp_path / name]), tmp_path / f"{name}.pack", PackSettings(), workers=1)
+    dataset = open_frames([tmp_path / "a.pack", tmp_path / "b.pack"])
+    assert [record.patient for record in dataset.records] == ["dicom 0.0"] * 2 + ["dicom 1.0"] * 2
+    train, held = split_holdout(dataset, 0.5)
+    assert [len(train), len(held)] == [2, 2]
+
+
+def test_open_frames__asking_a_pack_for_frames_of_runs_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path / "frames" / "1.png", grey(1))
+    pack_frames(open_frames([tmp_path / "frames"]), tmp_path / "pack", PackSettings(), workers=1)
+    with caplog.at_level(logging.WARNING):
+        assert len(open_frames([tmp_path / "pack"], "best")) == 1
+    assert "have no effect" in caplog.text

@@ -14,7 +14,7 @@ import torch
 from data_tools import MemoryDataset, grey, memory, save
 from torch.utils.data import default_collate
 
-from vasomim.data.augment import CenterResize, JointCrop
+from vasomim.data.augment import JointCrop, WholeFrame
 from vasomim.data.open import open_frames, open_labelled
 from vasomim.data.stream import SampleStream, epoch_order, make_loader
 from vasomim.errors import DataError, MisuseError
@@ -83,7 +83,7 @@ def test_epoch_order__is_fixed_for_good() -> None:
 
 
 @pytest.mark.parametrize(
-    "crop", [JointCrop(10), CROP, JointCrop(40), JointCrop(24, native=True, rotation=9), CenterResize(12)]
+    "crop", [JointCrop(10), CROP, JointCrop(40), JointCrop(24, native=True, rotation=9), WholeFrame(12)]
 )
 def test_sample_stream__a_batch_is_its_samples_stacked(crop: JointCrop) -> None:
     samples = SampleStream(memory(9), crop, 1, 60)

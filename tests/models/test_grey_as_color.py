@@ -6,7 +6,7 @@ import torch
 from torch.testing import assert_close
 
 from vasomim.models.grey_as_color import GreyAsColor, fold_channels
-from vasomim.models.norm import InputNorm
+from vasomim.models.input_norm import InputNorm
 from vasomim.models.registry import create_model
 from vasomim.models.vit import VisionTransformer
 from vasomim.ops.patches import normalize_patches, patchify

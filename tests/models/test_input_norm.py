@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from vasomim.models.norm import InputNorm
+from vasomim.models.input_norm import InputNorm
 
 
 def test_input_norm__normalises_and_inverts():

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from vasomim.models.input_norm import InputNorm
 from vasomim.models.mae import MaskedAutoencoder, take_input_norm
-from vasomim.models.norm import InputNorm
 from vasomim.models.registry import create_model
 from vasomim.models.vit import VisionTransformer
 from vasomim.ops.masking import random_mask

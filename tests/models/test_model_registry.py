@@ -61,6 +61,13 @@ def test_create_model__passes_arguments_to_the_right_part():
     assert unet.input_norm.std.item() == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("name", ["vit_test", "mae_vit_test", "vit_test_unet", "unet_test", "unext_test"])
+def test_create_model__images_may_be_oblong(name):
+    model = create_model(name, img_size=(32, 64))
+    encoder = getattr(model, "encoder", model)
+    assert getattr(encoder, "img_size", (32, 64)) == (32, 64)
+
+
 def test_create_model__is_seeded_by_the_global_random_state():
     states = []
     for _ in range(2):

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from vasomim.errors import MisuseError
-from vasomim.models.norm import InputNorm
+from vasomim.models.input_norm import InputNorm
 from vasomim.models.registry import create_model
 from vasomim.models.segmentation import SegmentationModel, tap_indices
 from vasomim.models.vit import VisionTransformer

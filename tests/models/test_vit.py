@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from vasomim.models.norm import InputNorm
+from vasomim.models.input_norm import InputNorm
 from vasomim.models.registry import create_model
 from vasomim.models.vit import Attention, DropPath, VisionTransformer
 from vasomim.ops.positions import resize_positions

@@ -10,6 +10,8 @@ from torch.testing import assert_close
 
 from vasomim.errors import CheckpointError, MisuseError
 from vasomim.models.registry import create_model
+from vasomim.models.segmentation import SegmentationModel
+from vasomim.models.vit import VisionTransformer
 from vasomim.models.weights import (
     is_ours,
     load_encoder,
@@ -277,6 +279,17 @@ def test_save_pretrained__refuses_a_config_of_another_model_before_writing(tmp_p
     with pytest.raises(CheckpointError, match=message):
         save_pretrained(tmp_path / "out", model, config, "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_save_pretrained__an_oblong_segmenter_round_trips(tmp_path):
+    encoder = VisionTransformer(img_size=(32, 64), patch_size=8, embed_dim=32, depth=2, num_heads=2)
+    model = SegmentationModel(encoder, stride=2, widths=(8, 8, 16), bottleneck=16)
+    config = {"kind": "segmentation", "model": "vit_test_unet", "kwargs": {"stride": 2}}
+    save_pretrained(tmp_path / "out", model, config, "card")
+    loaded, config = load_pretrained(tmp_path / "out")
+    assert config["kwargs"]["img_size"] == [64, 128]
+    assert loaded.encoder.img_size == (32, 64)
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in model.state_dict().items())
 
 
 def test_save_pretrained__refuses_a_name_that_no_model_has(tmp_path):

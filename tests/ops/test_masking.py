@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from vasomim.ops.masking import guided_fraction, guided_mask, hide_lowest, num_hidden, random_mask
+from vasomim.ops.masking import guided_mask, hide_lowest, num_hidden, random_mask, share_at_epoch
 from vasomim.ops.noise import counter_uniform
 from vasomim.ops.patches import patch_sums
 
@@ -33,13 +33,13 @@ def test_num_hidden__is_the_published_count(n, ratio):
     assert num_hidden(n, ratio) == n - math.floor(n * (1 - ratio))
 
 
-def test_guided_fraction__rises_linearly_to_its_end():
-    betas = [guided_fraction(e, 4, 0.0, 0.5) for e in range(4)]
+def test_share_at_epoch__rises_linearly_to_its_end():
+    betas = [share_at_epoch(e, 4, 0.0, 0.5) for e in range(4)]
     assert betas == [0.125, 0.25, 0.375, 0.5]
-    assert guided_fraction(0, 1, 0.2, 0.7) == 0.7
-    assert guided_fraction(9, 10, 0.9, 0.1) == pytest.approx(0.1)
+    assert share_at_epoch(0, 1, 0.2, 0.7) == 0.7
+    assert share_at_epoch(9, 10, 0.9, 0.1) == pytest.approx(0.1)
     with pytest.raises(ValueError, match=r"epoch must lie in \[0, 4\), got 4"):
-        guided_fraction(4, 4, 0, 0.5)
+        share_at_epoch(4, 4, 0, 0.5)
 
 
 @settings(max_examples=40, deadline=None)

@@ -58,6 +58,15 @@ def test_bring_into_place__does_not_trust_what_shows_something_else() -> None:
     assert 0 <= trust.min() <= trust.max() <= 1
 
 
+@pytest.mark.parametrize("shape", [(8, 8), (12, 40), (20, 300)])
+def test_bring_into_place__frames_too_thin_for_the_flow_stay_where_they_are(shape: tuple[int, int]) -> None:
+    """OpenCV raises on the first and ends the process on the others."""
+    frame = np.random.default_rng(0).random(shape, np.float32)
+    moved, trust = bring_into_place(frame, frame, frame)
+    np.testing.assert_allclose(moved, frame, atol=1e-6)
+    np.testing.assert_allclose(trust, 1)
+
+
 def test_flickering__is_what_one_frame_alone_has_or_lacks() -> None:
     base = np.zeros((4, 4), bool)
     base[1] = True

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from vasomim.synth.angiogram import Angiogram, generate, look, render, scene_of, threshold_of, widening
-from vasomim.synth.fields import opening
-from vasomim.synth.project import project_tubes, rasterise
+from vasomim.synth.angiogram import Angiogram, camera_at_rest, generate, render, scene_of, threshold_of, widening
+from vasomim.synth.collimator import opening
+from vasomim.synth.projection import project_tubes, rasterise
 from vasomim.synth.scene import Field, Scene
 from vasomim.synth.shadows import _vessels, concentration
 from vasomim.synth.tree import grow_tree, move
@@ -69,7 +69,7 @@ def test_generate__mask_is_the_union_of_vessels_thicker_than_the_threshold(frame
     for frame in frames[:4]:
         scene = frame.scene
         tree = grow_tree(scene.anatomy)
-        camera = look(scene, tree, 128)
+        camera = camera_at_rest(scene, tree, 128)
         vessels = _vessels(move(tree, scene.motion, scene.anatomy))
         filling = concentration(scene.bolus, vessels.distance)
         widen = widening(128)
@@ -125,7 +125,7 @@ def test_generate__stenosis_box_holds_the_local_minimum(frames: list[Angiogram])
     boxes = 0
     for frame in frames:
         tree = grow_tree(frame.scene.anatomy)
-        camera = look(frame.scene, tree, 128)
+        camera = camera_at_rest(frame.scene, tree, 128)
         moved = move(tree, frame.scene.motion, frame.scene.anatomy)
         tightest = []
         for stenosis in tree.stenoses:

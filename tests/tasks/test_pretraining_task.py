@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vasomim.losses import reconstruction_loss
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.registry import create_model
-from vasomim.ops.masking import guided_fraction, num_hidden, random_mask
+from vasomim.ops.masking import num_hidden, random_mask, share_at_epoch
 from vasomim.ops.noise import counter_uniform
 from vasomim.ops.patches import normalize_patches, patchify
 from vasomim.tasks.frozen import FrozenSegmentor
@@ -188,7 +188,7 @@ def test_pretraining_task__says_that_a_segmentor_is_missing() -> None:
 
 
 def test_schedule__reaches_its_end_in_the_last_epoch() -> None:
-    assert guided_fraction(3, 4, 0.0, 0.5) == 0.5
+    assert share_at_epoch(3, 4, 0.0, 0.5) == 0.5
     assert isinstance(make_task().mae, nn.Module)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from vasomim.errors import CheckpointError, MisuseError
-from vasomim.models.norm import InputNorm
+from vasomim.models.input_norm import InputNorm
 from vasomim.models.registry import create_model
 from vasomim.models.weights import load_pretrained
 

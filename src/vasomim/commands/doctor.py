@@ -19,7 +19,7 @@ from vasomim.config import DoctorConfig
 from vasomim.data.audit.audit import Audit, audit_folders
 from vasomim.data.audit.findings import KINDS, Finding, needs_action
 from vasomim.data.frame_list import frame_list_text
-from vasomim.errors import MisuseError
+from vasomim.errors import MisuseError, first_few
 from vasomim.files import contents, make_folder, write_text
 
 T = TypeVar("T")
@@ -125,8 +125,7 @@ def by_kind(findings: Sequence[Finding]) -> list[list[Finding]]:
 def example(item: Finding) -> str:
     """The message of a finding and the first of its files that the message does not name."""
     others = [name for name in item.files if name not in item.message]
-    more = f" and {len(others) - 2} more" if len(others) > 2 else ""
-    return f"{item.message}: {', '.join(others[:2])}{more}" if others else item.message
+    return f"{item.message}: {first_few(others, 2)}" if others else item.message
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:

@@ -25,9 +25,9 @@ from vasomim.config import (
 )
 from vasomim.data.augment import JointCrop
 from vasomim.data.extraction import VesselStore, extract_folder
-from vasomim.data.fingerprints import hash_records
 from vasomim.data.open import open_frames
 from vasomim.data.packed import common_settings
+from vasomim.data.record_hashes import hash_records
 from vasomim.data.samples import FrameDataset, subset, with_vessels
 from vasomim.data.sibling_vessels import SiblingVessels, open_vessels
 from vasomim.data.splits import split_holdout

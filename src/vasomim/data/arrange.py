@@ -5,8 +5,6 @@ Files are linked where the disk can, else copied; originals stay as they are.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 import shutil
@@ -15,14 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vasomim.data.boxes import CORNERS, TABLE
+from vasomim.data.boxes import TABLE, Corners, boxes_table
 from vasomim.data.groups import repeated
 from vasomim.data.listing import natural_key, some
 from vasomim.data.registry import DatasetCard
 from vasomim.errors import DataError, MisuseError
 from vasomim.files import refuse_filled, whole_folder
 
-Corners = tuple[float, float, float, float]
 XML_LIMIT = 2**20
 
 
@@ -71,7 +68,8 @@ def arrange(card: DatasetCard, folder: Path, out: Path) -> int:
             if case.mask is not None:
                 _place(case.mask, stage / "masks" / Path(case.name).with_suffix(case.mask.suffix))
         if any(case.patient for case in cases):
-            (stage / TABLE).write_text(_table(cases), encoding="utf-8")
+            rows = ((case.name, case.patient, case.boxes) for case in cases)
+            (stage / TABLE).write_text(boxes_table(rows), encoding="utf-8")
     return len(cases)
 
 
@@ -82,16 +80,6 @@ def _place(source: Path, target: Path) -> None:
         os.link(source.resolve(), target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _table(cases: list[Case]) -> str:
-    rows = io.StringIO()
-    table = csv.writer(rows, lineterminator="\n")
-    table.writerow(("file", "patient", *CORNERS))
-    for case in cases:
-        for corners in case.boxes or (("", "", "", ""),):
-            table.writerow((case.name, case.patient, *corners))
-    return rows.getvalue()
 
 
 def _dca1(folder: Path) -> Iterator[Case]:

@@ -19,10 +19,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from vasomim.data.burn_in import Ink, burn_in, draw_ink
 from vasomim.data.intensity import Shading, draw_shading, shade
 from vasomim.data.poses import Pose, Window, fineness, native_window, resized_window, richest
 from vasomim.data.samples import AnySample, Picture, check_alike
-from vasomim.data.writing import Ink, burn_in, draw_ink
 from vasomim.ops.resize import average_area, pick_nearest, resize_area, resize_mask
 from vasomim.types import BoolImage, FloatImage
 
@@ -60,7 +60,7 @@ class JointCrop:
     intensity: float = 0.0
     """Strength of `vasomim.data.intensity`."""
     writing: float = 0.0
-    """Probability of writing on the crop, see `vasomim.data.writing`."""
+    """Probability of writing on the crop, see `vasomim.data.burn_in`."""
     native: bool = False
     """Crop S x S pixels of the frame instead of a share of it; the extent of `scale` then only jitters the zoom
     about 1. Smaller frames are continued by reflection."""
@@ -126,7 +126,7 @@ class JointCrop:
 
 
 @dataclass(frozen=True)
-class CenterResize:
+class WholeFrame:
     """The whole frame at `size` x `size`, the aspect ratio given up; deterministic. What evaluation looks at."""
 
     size: int

@@ -22,7 +22,7 @@ from torch.nn.functional import avg_pool2d, grid_sample
 from vasomim.data.augment import LEVEL
 from vasomim.data.intensity import Shading
 from vasomim.ops.noise import counter_normal
-from vasomim.ops.separable import (
+from vasomim.ops.resampling import (
     Taps,
     apply_sides,
     area_taps,

@@ -1,11 +1,12 @@
-"""Frames with boxes by patient: images/ beside a boxes.csv, as in the data set of Danilov et al."""
+"""Frames with boxes by patient: images/ beside a boxes.csv; that table read and written."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from vasomim.types import Box, Record
 
 TABLE = "boxes.csv"
 CORNERS = ("x0", "y0", "x1", "y1")
+Corners = Sequence[float]
+"""Left, top, right and bottom of a box in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,8 @@ def read_boxes(path: Path) -> dict[str, FrameNote]:
     series names the cine run of a frame. Other columns are ignored.
 
     Raises:
-        DataError: unreadable, columns missing, coordinates that are no box, or two patients for one frame; the line
-            is named.
+        DataError: unreadable, columns missing, a row without file, coordinates that are no box, or two patients for one
+            frame; the line is named.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -62,11 +65,24 @@ def read_boxes(path: Path) -> dict[str, FrameNote]:
     notes: dict[str, FrameNote] = {}
     for where, row in rows:
         name, patient = row["file"], row.get("patient") or None
+        if not name:
+            raise DataError(f"{where} names no file; fill in the column file, or remove the line")
         before = notes.get(name, FrameNote(patient, ()))
         if before.patient != patient:
             raise DataError(f"{where}: {name} has another patient here than above; keep one")
         notes[name] = FrameNote(patient, before.boxes + _box(row, where), row.get("series") or None)
     return notes
+
+
+def boxes_table(frames: Iterable[tuple[str, str | None, Sequence[Corners]]]) -> str:
+    """The table that `read_boxes` reads: of each frame its file, its patient and its boxes, which may be none."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("file", "patient", *CORNERS))
+    for file, patient, boxes in frames:
+        places: Sequence[Sequence[float | str]] = boxes or [("",) * len(CORNERS)]
+        table.writerows((file, patient, *corners) for corners in places)
+    return text.getvalue()
 
 
 def _box(row: Mapping[str, str | None], where: str) -> tuple[Box, ...]:

@@ -99,8 +99,9 @@ def find_copies(prints: Sequence[Fingerprint], runs: Sequence[Hashable | None], 
         compare: looks at the pixels of pairs of frames; asked for at most NEIGHBOURS a frame.
     """
     classes = grouped([item.digest for item in prints])
-    firsts = [group[0] for group in classes if prints[group[0]].bits is not None]
-    pairs = [(firsts[a], firsts[b]) for a, b in candidates([prints[first].bits for first in firsts])]
+    hashes = {group[0]: bits for group in classes if (bits := prints[group[0]].bits) is not None}
+    firsts = list(hashes)
+    pairs = [(firsts[a], firsts[b]) for a, b in candidates(list(hashes.values()))]
     unknown = [(a, b) for a, b in pairs if runs[a] is None or runs[a] != runs[b]]
     looked = list(zip(unknown, compare(unknown), strict=True)) if unknown else []
     copies = [pair for pair, like in looked if like.quartile >= COPY]
@@ -116,9 +117,9 @@ def find_copies(prints: Sequence[Fingerprint], runs: Sequence[Hashable | None], 
     )
 
 
-def candidates(hashes: Sequence[Hash | None]) -> list[Pair]:
-    """Pairs of near hashes, in ascending order; of each frame only those with its nearest."""
-    stacked = np.array([bits for bits in hashes if bits is not None], np.uint64).reshape(-1, 4)
+def candidates(hashes: Sequence[Hash]) -> list[Pair]:
+    """Positions of pairs of near hashes, in ascending order; of each frame only those with its nearest."""
+    stacked = np.array(hashes, np.uint64).reshape(-1, 4)
     held = Pairs(*np.zeros((3, 0), np.int64))
     waiting: list[Pairs] = []
     for block in close_pairs(stacked, MAX_RADIUS):

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from vasomim.data.augment import JointCrop
 from vasomim.data.batch_crop import FrameBatch, crop_batch, shade_batch
+from vasomim.data.burn_in import burn_in_batch
 from vasomim.data.packed import BitPlane, GreyPlane, PackDataset, packed_frames
 from vasomim.data.samples import AnySample, FrameDataset
 from vasomim.data.stream import SampleStream, make_loader
-from vasomim.data.writing import burn_in_batch
 from vasomim.errors import MisuseError
 from vasomim.ops.devices import free_memory
 
@@ -37,15 +37,15 @@ def uniform_pack(dataset: FrameDataset) -> tuple[PackDataset, list[int]] | None:
     return found if bool((shapes == shapes[0]).all()) else None
 
 
-def num_bytes(pack: PackDataset, count: int) -> int:
-    """Memory that `count` frames of a uniform pack take, masks included."""
-    height, width, bits = pack.shapes()[0].tolist()
-    return int(count * height * (width * bits // 8 + len(pack.mask_names()) * -(-width // 8)))
+def num_bytes(pack: PackDataset, indices: Sequence[int]) -> int:
+    """Memory that frames of a pack take, masks included."""
+    height, width, bits = pack.shapes()[indices].T
+    return int((height * (width * bits // 8 + len(pack.mask_names()) * -(-width // 8))).sum())
 
 
-def is_resident(pack: PackDataset, count: int, device: torch.device) -> bool:
-    """Whether `count` frames are to be kept in the memory of `device`."""
-    return num_bytes(pack, count) <= RESIDENT_SHARE * free_memory(device)
+def is_resident(pack: PackDataset, indices: Sequence[int], device: torch.device) -> bool:
+    """Whether frames of a pack are to be kept in the memory of `device`."""
+    return num_bytes(pack, indices) <= RESIDENT_SHARE * free_memory(device)
 
 
 class DeviceBatches:
@@ -89,7 +89,7 @@ class DeviceBatches:
             )
         pack, indices = found
         if resident is None:
-            resident = is_resident(pack, len(indices), device)
+            resident = is_resident(pack, indices, device)
         self.frames = load_frames(pack, indices, device) if resident else None
         self.size, self.seed, self.batch_size, self.device = crop.size, seed, batch_size, device
         self.num_workers, self.share = num_workers, share

@@ -135,7 +135,7 @@ def _receive_from(start: int, archive: Archive, part: Path, progress: Progress |
 
 def _copy(answer: HTTPResponse, file: IO[bytes], done: int, total: int | None, progress: Progress | None) -> int:
     while total is None or done < total:
-        piece = answer.read(CHUNK if total is None else min(CHUNK, total - done))
+        piece = _read(answer, CHUNK if total is None else min(CHUNK, total - done))
         if not piece:
             break
         file.write(piece)
@@ -143,6 +143,14 @@ def _copy(answer: HTTPResponse, file: IO[bytes], done: int, total: int | None, p
         if progress is not None:
             progress(done, total)
     return done
+
+
+def _read(answer: HTTPResponse, size: int) -> bytes:
+    """The next bytes; whoever writes them takes another OSError for one of the disk."""
+    try:
+        return answer.read(size)
+    except OSError as error:
+        raise ConnectionError(error.strerror or str(error)) from error
 
 
 def _open(url: str, start: int, version: str | None) -> HTTPResponse:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,20 +16,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
-from vasomim.data.frames import is_constant, read_mask, read_record, write_png
+from vasomim.data.frames import is_constant, read_mask, read_record
 from vasomim.data.pool import map_in_processes, num_workers
+from vasomim.data.preview import spread, write_preview
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import DataError, Interrupted, LongNameError, MisuseError, VasomimError
 from vasomim.files import clear_leftovers, contents, is_file, write_text, write_whole
 from vasomim.types import BoolImage, FloatImage, Record
 from vasomim.vessels import METHOD_VERSION, Method, extract_vessels, extract_vessels_on
-from vasomim.viz.images import contact_sheet, fit_within, overlay, to_rgb
 
 MARKER = "extraction.json"
 """Says what a folder holds, so that two methods never mix in it."""
 KEY_NAME = "vasomim-extraction"
 """PNG text entry that holds a mask's cache key: it travels with the mask and cannot disagree with it."""
-PREVIEW_FRAMES = 12
 FEWEST = 50
 """Frames that are worth a process of their own."""
 
@@ -154,28 +152,15 @@ def extract_folder(
         raise Interrupted(
             f"stopped after {done} of {len(records)} frames; the same command goes on from there"
         ) from stop
-    preview = write_preview(records, out, dataset)
+    preview = write_preview(out / "preview.png", _shown(records, out, dataset))
     return ExtractionSummary(method, tally.extracted, tally.cached, tuple(tally.failures), preview)
 
 
-def write_preview(records: Sequence[Record], out: Path, dataset: FrameDataset | None = None) -> Path | None:
-    """OUT/preview.png: evenly picked frames, each beside itself with its mask; None where no frame has a mask."""
-    step = max(1, len(records) // PREVIEW_FRAMES)
-    chosen = [index for index in range(0, len(records), step) if is_file(mask_path(out, records[index].id))]
-    pairs = [[to_rgb(frame), overlay(frame, mask)] for frame, mask in _readable(records, chosen, out, dataset)]
-    if not pairs:
-        return None
-    tiles = [[fit_within(picture, 256) for picture in pair] for pair in pairs]
-    rows = [[*chain(*tiles[k : k + 3])] for k in range(0, len(tiles), 3)]
-    path = out / "preview.png"
-    write_png(path, contact_sheet(rows, tile=256))
-    return path
-
-
-def _readable(
-    records: Sequence[Record], chosen: Sequence[int], out: Path, dataset: FrameDataset | None
+def _shown(
+    records: Sequence[Record], out: Path, dataset: FrameDataset | None
 ) -> Iterator[tuple[FloatImage, BoolImage]]:
-    for index in chosen[:PREVIEW_FRAMES]:
+    """Frames and masks for the preview."""
+    for index in spread([k for k, record in enumerate(records) if is_file(mask_path(out, record.id))]):
         try:
             frame, mask = _read(records[index], index, dataset), read_mask(mask_path(out, records[index].id))
         except DataError:

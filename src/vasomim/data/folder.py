@@ -20,7 +20,7 @@ MASK_FOLDERS = ("masks", "labels", "gt", "annotations")
 _log = logging.getLogger(__name__)
 
 
-class FrameList:
+class UnlabelledDataset:
     """Unlabelled frames by their records."""
 
     def __init__(self, records: Sequence[Record]) -> None:

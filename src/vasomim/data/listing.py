@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from vasomim.data.frames import FRAME_SUFFIXES, is_picture, is_run
-from vasomim.errors import DataError, MisuseError
+from vasomim.errors import DataError, MisuseError, first_few
 from vasomim.types import Record
 
 RUN_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
@@ -177,7 +177,5 @@ def no_frame(folder: Path, *, dicom: bool = False) -> MisuseError:
 
 
 def some(names: Iterable[str], limit: int = 5) -> str:
-    """The first few names and how many more, for messages."""
-    listed = sorted(names, key=natural_key)
-    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + more
+    """The first few names in natural order and how many more, for messages."""
+    return first_few(sorted(names, key=natural_key), limit)

@@ -11,7 +11,7 @@ from pathlib import Path
 from vasomim.data.arcade import ArcadeDataset, is_arcade_folder
 from vasomim.data.boxes import TABLE, FrameNote, is_boxes_folder, read_boxes
 from vasomim.data.dicom.directory import is_dicomdir, referenced_files
-from vasomim.data.folder import FrameList, MaskedFolderDataset, is_masked_folder
+from vasomim.data.folder import MaskedFolderDataset, UnlabelledDataset, is_masked_folder
 from vasomim.data.frame_list import is_frame_list, read_frame_list
 from vasomim.data.frames import is_frame
 from vasomim.data.listing import (
@@ -80,15 +80,11 @@ def open_frames(paths: Iterable[Path | str], frames: str | None = None, *, subtr
             raise no_frame(root, dicom=True)
     if len(groups) > 1 or lists:
         groups = _without_repeats(groups)
-    listed = [FrameList(_records(root, found)) for root, found in groups if found]
-    if packs:
-        return concatenate([*packs, *(_expanded(each, frames, files, subtract=subtract) for each in listed)])
-    return _expanded(concatenate(listed), frames, files, subtract=subtract)
-
-
-def _expanded(listed: FrameDataset, frames: str | None, named: Sequence[Path], *, subtract: bool) -> FrameDataset:
-    """The same list with a record for each asked frame of a DICOM run."""
-    return FrameList(expand_runs(listed.records, frames, subtract=subtract, named=set(named)))
+    listed = [UnlabelledDataset(_records(root, found)) for root, found in groups if found]
+    # All runs together, as files of one patient may lie in several folders.
+    records = concatenate(listed).records if listed or not packs else []
+    records = expand_runs(records, frames, subtract=subtract, named=set(files))
+    return concatenate([*packs, UnlabelledDataset(records)] if records else packs)
 
 
 def frame_files(root: Path, wanted: Callable[[Path], bool] | None = None) -> list[Path]:

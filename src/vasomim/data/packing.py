@@ -19,7 +19,6 @@ import numpy as np
 
 from vasomim.data.augment import resize_frame, resize_vessels
 from vasomim.data.codecs import Levels, encode_levels, encode_mask, to_levels
-from vasomim.data.fingerprints import hash_records
 from vasomim.data.frames import frame_hash, is_constant
 from vasomim.data.packed import (
     ALIGNMENT,
@@ -35,6 +34,7 @@ from vasomim.data.packed import (
     read_part,
 )
 from vasomim.data.pool import map_in_processes, num_workers
+from vasomim.data.record_hashes import hash_records
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import DataError, Interrupted, MisuseError, VasomimError
 from vasomim.files import locked, sync_folder, whole_file, write_whole, writing

@@ -15,6 +15,7 @@ from vasomim.data.dicom.parsing import NoFramesError, quiet, read_header
 from vasomim.data.dicom.run import DicomRun, cached_run
 from vasomim.data.frames import is_run
 from vasomim.data.groups import chains, linked
+from vasomim.data.samples import NUMBERED
 from vasomim.errors import DataError, MisuseError
 from vasomim.types import Record
 
@@ -189,4 +190,4 @@ def _patients(files: dict[int, _File]) -> dict[int, str]:
         for key in file.keys:
             sharing.setdefault(key, []).append(at)
     groups = linked(len(places), chains(sharing.values()))
-    return {places[at]: f"dicom {places[group[0]]}" for group in groups for at in group}
+    return {places[at]: f"{NUMBERED}{places[group[0]]}" for group in groups for at in group}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import PurePath
@@ -56,6 +55,9 @@ class LazySample:
 AnySample = Sample | LazySample
 Change = Callable[[AnySample], AnySample]
 
+NUMBERED = "dicom "
+"""What patients begin with that are numbers, as of DICOM files: among those of another set they mean nothing."""
+
 
 def read_lazily(dataset: FrameDataset, index: int) -> AnySample:
     """The sample at `index`, its pixels left unread where the data set can read windows of them."""
@@ -87,7 +89,8 @@ def concatenate(datasets: Sequence[FrameDataset]) -> FrameDataset:
     """All frames of several sets, in order.
 
     Where an id occurs in two sets, every id gets its set's root folder in front: as many of the root's last parts as
-    are needed to tell the roots apart (`syntax/train/1`, `stenosis/train/1`). Otherwise ids stay as they are.
+    are needed to tell the roots apart (`syntax/train/1`, `stenosis/train/1`). Otherwise ids stay as they are. Patients
+    that are numbers of one set, as those of DICOM files are, stay apart from equal numbers of another.
 
     Raises:
         MisuseError: no set, or the same root twice, so that no prefix tells the frames apart.
@@ -96,16 +99,36 @@ def concatenate(datasets: Sequence[FrameDataset]) -> FrameDataset:
         raise MisuseError("got no frames; name at least one folder")
     if len(datasets) == 1:
         return datasets[0]
-    counts = Counter(record.id for dataset in datasets for record in dataset.records)
-    if all(count == 1 for count in counts.values()):
-        return _Concatenation(datasets, [record for dataset in datasets for record in dataset.records])
+    parts = _numbered_apart([dataset.records for dataset in datasets])
+    records = [record for part in parts for record in part]
+    if len({record.id for record in records}) == len(records):
+        return _Concatenation(datasets, records)
     prefixes = distinct_tails([_root(dataset) for dataset in datasets])
     records = [
         dataclasses.replace(record, id=f"{prefix}/{record.id}")
-        for prefix, dataset in zip(prefixes, datasets, strict=True)
-        for record in dataset.records
+        for prefix, part in zip(prefixes, parts, strict=True)
+        for record in part
     ]
     return _Concatenation(datasets, records)
+
+
+def _numbered_apart(parts: Sequence[Sequence[Record]]) -> Sequence[Sequence[Record]]:
+    """Records of several sets; where more than one has `NUMBERED` patients, these get the number of their set too."""
+    if sum(any(map(_is_numbered, part)) for part in parts) < 2:
+        return parts
+    return [
+        [
+            dataclasses.replace(record, patient=f"{NUMBERED}{place}.{(record.patient or '').removeprefix(NUMBERED)}")
+            if _is_numbered(record)
+            else record
+            for record in part
+        ]
+        for place, part in enumerate(parts)
+    ]
+
+
+def _is_numbered(record: Record) -> bool:
+    return record.patient is not None and record.patient.startswith(NUMBERED)
 
 
 def with_vessels(dataset: FrameDataset, store: VesselSource) -> FrameDataset:

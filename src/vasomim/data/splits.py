@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import numpy.typing as npt
 
 from vasomim.data.copies import Fingerprint, Pair, find_copies, fingerprint
-from vasomim.data.fingerprints import id_bytes
 from vasomim.data.frames import FRAME_SUFFIXES, frame_hash, read_pixels
 from vasomim.data.groups import chains, grouped, linked
 from vasomim.data.listing import some
 from vasomim.data.pool import num_workers
+from vasomim.data.record_hashes import id_bytes
 from vasomim.data.samples import FrameDataset
 from vasomim.errors import DataError, MisuseError, VasomimError
 from vasomim.files import sha256
@@ -138,10 +138,7 @@ def label_subset(dataset: FrameDataset, labels: str, seed: int) -> list[int]:
     """
     if Path(labels).is_file() and _number(labels) is None:
         return _listed(dataset, Path(labels))
-    count = _count(labels, len(dataset))
-    ids = [record.id for record in dataset.records]
-    order = sorted(range(len(ids)), key=lambda index: _rank(ids[index], seed))
-    return sorted(order[:count])
+    return sample_frames(dataset, _count(labels, len(dataset)), seed)
 
 
 def sample_frames(dataset: FrameDataset, limit: int, seed: int) -> list[int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -11,19 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from vasomim.data.boxes import CORNERS, TABLE
+from vasomim.data.boxes import TABLE, boxes_table
 from vasomim.data.frames import read_frame, read_mask, write_png
 from vasomim.data.pool import map_in_processes, num_workers
+from vasomim.data.preview import spread, write_preview
 from vasomim.errors import DataError, Interrupted, MisuseError
 from vasomim.files import clear_leftovers, contents, write_text
 from vasomim.synth.angiogram import Angiogram, generate
 from vasomim.synth.cine import iterate_cine
 from vasomim.synth.scene import RECIPE_VERSION
-from vasomim.viz.images import contact_sheet, fit_within, overlay, to_rgb
+from vasomim.types import BoolImage, FloatImage
 
 MARKER = "metadata.json"
 """Says what a folder holds, so that two series never mix in it."""
-PREVIEW_FRAMES = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,20 +156,20 @@ def _finish(out: Path, series: Series, num_frames: int, made: int, kept: int) ->
     """Write boxes.csv and preview.png from what every frame left; all frames of the folder are listed."""
     frames = list(_present(out, series))
     notes: list[dict[str, Any]] = [_note(out, series.name(frame)) for frame in frames]
-    rows = io.StringIO()
-    table = csv.writer(rows, lineterminator="\n")
-    table.writerow(("file", "patient", *CORNERS))
-    for frame, note in zip(frames, notes, strict=True):
-        for box in note["boxes"] or [("", "", "", "")]:
-            table.writerow((f"{series.name(frame)}.png", series.patient(frame), *box))
-    write_text(out / TABLE, rows.getvalue())
+    rows = [
+        (f"{series.name(frame)}.png", series.patient(frame), note["boxes"])
+        for frame, note in zip(frames, notes, strict=True)
+    ]
+    write_text(out / TABLE, boxes_table(rows))
     asked = notes[:num_frames]
+    preview = write_preview(out / "preview.png", (_pair(out, series.name(k)) for k in spread(frames[:num_frames])))
+    assert preview is not None  # there is a frame at least
     return SynthesisSummary(
         made=made,
         kept=kept,
         vessel_share=sum(note["vessel_share"] for note in asked) / len(asked),
         num_boxes=sum(len(note["boxes"]) for note in asked),
-        preview=_preview(out, [series.name(frame) for frame in frames[:num_frames]]),
+        preview=preview,
     )
 
 
@@ -193,14 +191,5 @@ def _note(out: Path, name: str) -> dict[str, Any]:
         raise DataError(f"cannot read {path} ({error}); delete {image} and run the same command again") from error
 
 
-def _preview(out: Path, names: list[str]) -> Path:
-    """OUT/preview.png: evenly picked frames, each beside itself with its mask."""
-    chosen = names[:: max(1, len(names) // PREVIEW_FRAMES)][:PREVIEW_FRAMES]
-    tiles = []
-    for name in chosen:
-        frame = read_frame(out / "images" / f"{name}.png")
-        mask = read_mask(out / "masks" / f"{name}.png")
-        tiles += [fit_within(to_rgb(frame), 256), fit_within(overlay(frame, mask), 256)]
-    path = out / "preview.png"
-    write_png(path, contact_sheet([tiles[k : k + 6] for k in range(0, len(tiles), 6)], tile=256))
-    return path
+def _pair(out: Path, name: str) -> tuple[FloatImage, BoolImage]:
+    return read_frame(out / "images" / f"{name}.png"), read_mask(out / "masks" / f"{name}.png")

@@ -18,8 +18,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vasomim.data.fingerprints import id_bytes
 from vasomim.data.pool import num_cores
+from vasomim.data.record_hashes import id_bytes
 from vasomim.engine.evaluation_page import Picture, Shown, render_page
 from vasomim.errors import DataError
 from vasomim.files import write_text

@@ -39,7 +39,7 @@ from vasomim.engine.step import (
 )
 from vasomim.engine.verdict import Taken, Verdict, withhold
 from vasomim.errors import CheckpointError, Interrupted, TrainingError
-from vasomim.ops.processes import mean_over_processes
+from vasomim.ops.collectives import mean_over_processes
 from vasomim.types import Progress
 
 Validate = Callable[[nn.Module, Progress], Mapping[str, float]]

@@ -15,7 +15,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from torch import Tensor
 
 from vasomim.errors import MisuseError, TrainingError, VasomimError
-from vasomim.ops.processes import gather_rows
+from vasomim.ops.collectives import gather_rows
 
 PATIENCE = timedelta(days=2)
 """Longest wait for what the first process does alone, such as extracting the vessels of all frames."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vasomim import metrics
-from vasomim.data.augment import CenterResize
+from vasomim.data.augment import WholeFrame
 from vasomim.data.samples import FrameDataset
 from vasomim.losses import consistency_loss, reconstruction_loss
 from vasomim.ops.masking import random_mask
@@ -55,7 +55,7 @@ class Maps:
 
 def load_maps(dataset: FrameDataset, size: int, limit: int) -> Maps:
     """At most `limit` whole frames of `dataset`, evenly spaced, at `size` x `size`; no anatomy reads as none."""
-    resize = CenterResize(size)
+    resize = WholeFrame(size)
     chosen = np.unique(np.linspace(0, len(dataset) - 1, min(limit, len(dataset))).round().astype(int))
     images = np.zeros((len(chosen), size, size), np.uint8)
     vessels = np.zeros((len(chosen), size, size), bool)

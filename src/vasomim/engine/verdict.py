@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vasomim.engine.step import Batch
-from vasomim.ops.processes import sum_over_processes
+from vasomim.ops.collectives import sum_over_processes
 from vasomim.types import Progress
 
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vasomim.models.input_norm import take_input_norm
 from vasomim.models.mae import marked_indices, visible_indices
-from vasomim.models.norm import take_input_norm
 from vasomim.models.vit import Mlp, VisionTransformer, init_transformer
 from vasomim.ops.patches import grid_of
 from vasomim.ops.positions import resize_positions, sincos_2d

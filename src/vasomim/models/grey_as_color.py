@@ -10,7 +10,7 @@ import copy
 import torch
 from torch import Tensor
 
-from vasomim.models.norm import InputNorm, check_floats
+from vasomim.models.input_norm import InputNorm, check_floats
 from vasomim.models.vit import PatchEmbed, VisionTransformer
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -14,9 +14,9 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from vasomim.errors import MisuseError
+from vasomim.models.input_norm import InputNorm
 from vasomim.models.layouts import to_hf_vit, to_hf_vitmae
 from vasomim.models.mae import MaskedAutoencoder
-from vasomim.models.norm import InputNorm
 from vasomim.models.vit import Block, VisionTransformer
 from vasomim.models.weight_files import CARD, CONFIG, find_weights, read_licence, read_state_dict
 from vasomim.models.weights import foreign_facts, is_ours, load_autoencoder, load_encoder, write_weights_folder

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vasomim.models.norm import take_input_norm
+from vasomim.models.input_norm import take_input_norm
 from vasomim.models.vit import Block, VisionTransformer, init_transformer
 from vasomim.ops.patches import grid_of
 from vasomim.ops.positions import resize_positions, sincos_2d

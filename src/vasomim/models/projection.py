@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vasomim.models.norm import take_input_norm
+from vasomim.models.input_norm import take_input_norm
 from vasomim.models.vit import VisionTransformer
 
 

@@ -19,6 +19,8 @@ from vasomim.models.unext import UNeXt
 from vasomim.models.vit import VisionTransformer
 
 Builder = Callable[..., nn.Module]
+Size = int | tuple[int, int]
+"""Side of a square, or height and width."""
 
 _DEFAULTS = {"in_chans": 1, "mlp_ratio": 4.0, "qkv_bias": True, "num_classes": 0, "reg_tokens": 0}
 _UNETS: dict[str, dict[str, Any]] = {"vit_test": {"widths": (8, 8, 16), "bottleneck": 16}}
@@ -27,8 +29,12 @@ _MAE_ARGUMENTS = ("decoder_embed_dim", "decoder_depth", "decoder_num_heads", "me
 _UNET_ARGUMENTS = ("num_classes", "stride", "widths", "bottleneck", "mean", "std")
 
 
-def _build_vit(name: str, in_chans: int, img_size: int, **kwargs: Any) -> VisionTransformer:
+def _build_vit(name: str, in_chans: int, img_size: Size, **kwargs: Any) -> VisionTransformer:
     return VisionTransformer(**{**VITS[name], "in_chans": in_chans, "img_size": img_size, **kwargs})
+
+
+def _sides(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
 
 
 def _split_kwargs(kwargs: Mapping[str, Any], own: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -48,24 +54,25 @@ def encoder_arguments(name: str, kwargs: Mapping[str, Any]) -> tuple[str, dict[s
     return bare, _split_kwargs(kwargs, (*_MAE_ARGUMENTS, *_UNET_ARGUMENTS))[1]
 
 
-def _build_mae(name: str, in_chans: int, img_size: int, **kwargs: Any) -> MaskedAutoencoder:
+def _build_mae(name: str, in_chans: int, img_size: Size, **kwargs: Any) -> MaskedAutoencoder:
     own, rest = _split_kwargs(kwargs, _MAE_ARGUMENTS)
     encoder = _build_vit(name, in_chans, img_size, fixed_positions=True, **rest)
     return MaskedAutoencoder(encoder, **{**DECODERS[name], **own})
 
 
-def _build_unet(name: str, in_chans: int, img_size: int, **kwargs: Any) -> SegmentationModel:
+def _build_unet(name: str, in_chans: int, img_size: Size, **kwargs: Any) -> SegmentationModel:
     own, rest = _split_kwargs(kwargs, _UNET_ARGUMENTS)
-    seen = max(img_size // max(own.get("stride", 1), 1), 1)  # what the ViT sees is shrunk
-    return SegmentationModel(_build_vit(name, in_chans, seen, **rest), **{**_UNETS.get(name, {}), **own})
+    stride = max(own.get("stride", 1), 1)
+    height, width = (max(side // stride, 1) for side in _sides(img_size))  # what the ViT sees is shrunk
+    return SegmentationModel(_build_vit(name, in_chans, (height, width), **rest), **{**_UNETS.get(name, {}), **own})
 
 
-def _build_unext(widths: tuple[int, ...], in_chans: int, img_size: int, **kwargs: Any) -> UNeXt:  # noqa: ARG001
+def _build_unext(widths: tuple[int, ...], in_chans: int, img_size: Size, **kwargs: Any) -> UNeXt:  # noqa: ARG001
     return UNeXt(in_chans, **{"widths": widths, **kwargs})  # fully convolutional: any size goes
 
 
-def _build_plain_unet(first: int, most: int, in_chans: int, img_size: int, **kwargs: Any) -> PlainUNet:
-    return PlainUNet(in_chans, **{"widths": stage_widths(img_size, first, most), **kwargs})
+def _build_plain_unet(first: int, most: int, in_chans: int, img_size: Size, **kwargs: Any) -> PlainUNet:
+    return PlainUNet(in_chans, **{"widths": stage_widths(min(_sides(img_size)), first, most), **kwargs})
 
 
 def _around(name: str) -> dict[str, Builder]:
@@ -121,13 +128,13 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter(MODELS, pattern))
 
 
-def create_model(name: str, in_chans: int = 1, img_size: int = 224, **kwargs: Any) -> nn.Module:
+def create_model(name: str, in_chans: int = 1, img_size: Size = 224, **kwargs: Any) -> nn.Module:
     """Make a model with fresh weights (from torch's global random state) by its name.
 
     Args:
         name: One of `list_models()`.
         in_chans: Image channels.
-        img_size: Side that position embeddings are made for; other sizes work, with resized positions.
+        img_size: Side, or height and width, that positions are made for; other sizes work, with resized positions.
         **kwargs: Further arguments of the model: `drop_path_rate`, `num_classes`, `decoder_depth`, `mean`, `std`, ...
 
     Raises:

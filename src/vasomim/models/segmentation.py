@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vasomim.models.decoders import UNetDecoder
-from vasomim.models.norm import take_input_norm
+from vasomim.models.input_norm import take_input_norm
 from vasomim.models.vit import VisionTransformer
 from vasomim.ops.patches import pad_to_multiple
 

@@ -20,9 +20,13 @@ class Shipped:
     """Where the weights of a name are, and which of their outputs it means."""
 
     folder: str
+    """Below `FOLDER`."""
     about: str
+    """What they find or are for, in a few words."""
     output: str | None = None
+    """Which output of a network with several; None its first."""
     segments: bool = True
+    """Whether they segment frames; else they are an encoder alone."""
 
     @property
     def path(self) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vasomim.models.norm import take_input_norm
+from vasomim.models.input_norm import take_input_norm
 from vasomim.models.vit import VisionTransformer, init_transformer
 from vasomim.ops.patches import grid_of
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vasomim.models.norm import InputNorm
+from vasomim.models.input_norm import InputNorm
 from vasomim.models.segmentation import start_at_vessel_share
 from vasomim.ops.patches import pad_to_multiple
 

@@ -15,14 +15,14 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vasomim.errors import CheckpointError, MisuseError, WriteError
+from vasomim.errors import CheckpointError, MisuseError, WriteError, first_few
 from vasomim.files import whole_folder
 from vasomim.models.architecture import EncoderFacts, decoder_measures, encoder_facts
-from vasomim.models.fitting import check_is, first_few, misfits, seen_measures
+from vasomim.models.config_check import check_is, misfits, seen_measures
+from vasomim.models.input_norm import InputNorm
 from vasomim.models.layouts import Layout, layout_of, to_timm
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.models.matching import MatchReport, adapt_state, check_finite
-from vasomim.models.norm import InputNorm
 from vasomim.models.registry import create_model, encoder_arguments
 from vasomim.models.sizes import VITS
 from vasomim.models.trained_on import TRAINED_ON, list_text
@@ -92,7 +92,8 @@ def _load_strictly(model: nn.Module, state: Mapping[str, Tensor], where: Path) -
     """Every name and every shape must agree; says which do not."""
     wrong = misfits(model.state_dict(), state)
     if wrong:
-        raise CheckpointError(f"{where} does not fit its {CONFIG}: {first_few(wrong)}; export the weights again")
+        shown = first_few(wrong, 3, between="; ")
+        raise CheckpointError(f"{where} does not fit its {CONFIG}: {shown}; export the weights again")
     check_finite(state)
     model.load_state_dict(dict(state))
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vasomim.ops.field import field_of_view, shrink
+from vasomim.ops.field_of_view import field_of_view, shrink
 from vasomim.types import FloatImage
 
 SIDES = (256, 128)

@@ -28,10 +28,10 @@ def num_hidden(num_patches: int, mask_ratio: float) -> int:
     return num_patches - math.floor(num_patches * (1 - mask_ratio))
 
 
-def guided_fraction(epoch: int, total_epochs: int, start: float, end: float) -> float:
+def share_at_epoch(epoch: int, total_epochs: int, start: float, end: float) -> float:
     """Guided share of the hidden patches, weak to strong: beta_0 + (e/E)(beta_E - beta_0) with e = epoch + 1.
 
-    `epoch` counts completed epochs from 0, so the last epoch gets exactly `end`.
+    `epoch` counts completed epochs from 0, so the last epoch gets `end`, up to rounding.
 
     Raises:
         ValueError: if `epoch` is not in [0, total_epochs).

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from vasomim.ops.field import field_of_view, shrink
+from vasomim.ops.field_of_view import field_of_view, shrink
 from vasomim.ops.hessian import hessian
 from vasomim.ops.oriented import along_ridges
 from vasomim.types import BoolImage, FloatImage

@@ -11,6 +11,8 @@ from vasomim.types import BoolImage, FloatImage
 _SIGMA_GREY = 0.015
 """Difference of grey, after blurring, at which a neighbour that was brought into place still counts for 0.6."""
 _BLUR = 2.0
+_SHORTEST = 32
+"""Side in pixels below which nothing is taken to have moved: on thinner frames OpenCV's flow ends the process."""
 
 
 def window_of(index: int, length: int, radius: int) -> tuple[range, npt.NDArray[np.float32]]:
@@ -47,11 +49,8 @@ def bring_into_place(image: FloatImage, other: FloatImage, values: FloatImage) -
     Returns:
         Moved values and trust in [0, 1], both (H, W) float32.
     """
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    grey = [np.rint(np.clip(frame, 0, 1) * 255).astype(np.uint8) for frame in (image, other)]
-    there = np.asarray(flow.calc(grey[0], grey[1], np.zeros((*image.shape, 2), np.float32)), dtype=np.float32)
     rows, columns = np.indices(image.shape, dtype=np.float32)
-    there = there + np.stack([columns, rows], axis=-1)
+    there = _flow(image, other) + np.stack([columns, rows], axis=-1)
     blurred = [cv2.GaussianBlur(frame, (0, 0), _BLUR) for frame in (image, other)]
     moved = _sample(values, there)
     difference = _sample(np.asarray(blurred[1], dtype=np.float32), there) - blurred[0]
@@ -67,6 +66,16 @@ def flickering(before: BoolImage, mask: BoolImage, after: BoolImage) -> BoolImag
     """
     found: BoolImage = (mask != before) & (mask != after)
     return found
+
+
+def _flow(image: FloatImage, other: FloatImage) -> npt.NDArray[np.float32]:
+    """How far to the right and down (H, W, 2) what `image` shows lies in `other`, in pixels."""
+    still = np.zeros((*image.shape, 2), np.float32)
+    if min(image.shape) < _SHORTEST:
+        return still
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    before, after = (np.rint(np.clip(frame, 0, 1) * 255).astype(np.uint8) for frame in (image, other))
+    return np.asarray(flow.calc(before, after, still), dtype=np.float32)
 
 
 def _sample(values: FloatImage, where: npt.NDArray[np.float32]) -> FloatImage:

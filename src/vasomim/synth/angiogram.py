@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vasomim.synth import background, devices
-from vasomim.synth.fields import blanking, opening, wedge
+from vasomim.synth.collimator import blanking, opening, wedge
 from vasomim.synth.physics import expose, quantise
-from vasomim.synth.project import Camera, set_up
+from vasomim.synth.projection import Camera, set_up
 from vasomim.synth.scene import REFERENCE_SIZE, Polarity, Scene, sample_scene
 from vasomim.synth.shadows import Shadow, cast
 from vasomim.synth.tree import Tree, displacement, grow_tree, move
@@ -69,7 +69,7 @@ def threshold_of(scene: Scene, size: int) -> float:
     return float(scene.mask_threshold * widening(size) ** 2.5)
 
 
-def look(scene: Scene, tree: Tree, size: int) -> Camera:
+def camera_at_rest(scene: Scene, tree: Tree, size: int) -> Camera:
     """The camera, centred on the tree at rest: it does not follow the beat."""
     still = displacement(replace(scene.motion, phase=0.0, breath=0.0), scene.anatomy)
     points = np.concatenate([b.points for b in tree.branches]) @ still[0].T + still[1]
@@ -107,7 +107,7 @@ def render(scene: Scene, size: int = 512, *, bits: Literal[8, 16] = 8, polarity:
     """
     check_size(size)
     tree = grow_tree(scene.anatomy)
-    grey, shadow, inside = render_tree(scene, tree, look(scene, tree, size))
+    grey, shadow, inside = render_tree(scene, tree, camera_at_rest(scene, tree, size))
     return assemble(quantise(grey, bits, polarity), shadow, inside, scene)
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vasomim.synth.project import Camera
+from vasomim.synth.projection import Camera
 from vasomim.synth.scene import Anatomy, Backdrop, Motion
 from vasomim.synth.tree import HEART_BASIS, squeeze
 from vasomim.synth.values import as_float

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from vasomim.synth.angiogram import Angiogram, assemble, check_size, look, render_tree, scene_of
+from vasomim.synth.angiogram import Angiogram, assemble, camera_at_rest, check_size, render_tree, scene_of
 from vasomim.synth.physics import quantise
 from vasomim.synth.scene import Polarity, Scene
 from vasomim.synth.tree import grow_tree
@@ -57,7 +57,7 @@ def render_run(
 ) -> Iterator[Angiogram]:
     """Renders the scenes of a run one after the other, with one tree, one camera and fresh noise in every frame."""
     tree = grow_tree(scenes[0].anatomy)
-    camera = look(scenes[0], tree, size)
+    camera = camera_at_rest(scenes[0], tree, size)
     for number, scene in enumerate(scenes):
         grey, shadow, inside = render_tree(scene, tree, camera, frame=number)
         yield assemble(quantise(grey, bits, polarity), shadow, inside, scene)

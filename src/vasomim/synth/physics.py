@@ -37,7 +37,7 @@ def transmit(attenuation: FloatImage, opening: FloatImage, beam: Beam) -> FloatI
 
 
 def _noise(shape: tuple[int, int], beam: Beam, frame: int) -> FloatImage:
-    """Standard normal noise, correlated by the detector, with the variance it had before the blur's smoothing."""
+    """Standard normal noise and the detector's blur of it, which correlates its pixels and lowers their variance."""
     rng = np.random.default_rng((beam.seed, frame))
     white: FloatImage = rng.standard_normal(shape, dtype=np.float32)
     return _blur(white, beam.noise_blur_px * shape[0] / REFERENCE_SIZE)

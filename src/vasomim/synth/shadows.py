@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vasomim.synth.project import Camera, Layer, Tubes, bounds_of, project_tubes, rasterise
+from vasomim.synth.projection import Camera, Layer, Tubes, bounds_of, project_tubes, rasterise
 from vasomim.synth.scene import Bolus
 from vasomim.synth.tree import Branch, Tree
 from vasomim.types import BoolImage, Box, FloatImage

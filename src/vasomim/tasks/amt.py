@@ -16,16 +16,15 @@ from torch import Tensor, nn
 
 from vasomim.losses import reconstruction_loss
 from vasomim.models.mae import MaskedAutoencoder, visible_indices
+from vasomim.ops.baseline_masks import mask_and_throw
 from vasomim.ops.masking import num_hidden
 from vasomim.ops.patches import grid_of
-from vasomim.ops.strategies import mask_and_throw
+from vasomim.tasks.inspection import Inspection, patch_map
 from vasomim.tasks.reconstruction import (
-    Inspection,
     Reconstruction,
     decode,
     mask_noise,
     num_patches,
-    patch_map,
     patch_targets,
 )
 from vasomim.types import Progress, StepOutput
@@ -70,7 +69,7 @@ class AMTTask(nn.Module):
         count = hidden.shape[1]
         masked, gone = (num_hidden(count, share) for share in (self.mask_ratio, self.mask_ratio + self.throw_ratio))
         loss = self.loss(batch["image"], hidden, thrown, (gone, gone - masked))
-        return StepOutput(loss, {"loss": loss.detach(), "reconstruction": loss.detach()})
+        return StepOutput.of(loss, reconstruction=loss)
 
     @torch.no_grad()
     def attention(self, images: Tensor, progress: Progress) -> Tensor:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from vasomim.losses import patch_errors
 from vasomim.models.crossmae import CrossMAE
 from vasomim.models.mae import marked_indices
+from vasomim.ops.baseline_masks import some_of
 from vasomim.ops.masking import num_hidden
-from vasomim.ops.strategies import some_of
+from vasomim.tasks.inspection import Inspection
 from vasomim.tasks.reconstruction import (
-    Inspection,
     Reconstruction,
     decode,
     mask_noise,
@@ -57,7 +56,7 @@ class CrossMAETask(nn.Module):
         hidden, count = num_hidden(mask.shape[1], self.mask_ratio), self.num_asked(mask.shape[1])
         index = marked_indices(asked, count)[..., None].expand(-1, -1, targets.shape[2])
         loss = patch_errors(model(images, mask, asked, hidden, count), targets.gather(1, index)).mean()
-        return StepOutput(loss, {"loss": loss.detach(), "reconstruction": loss.detach()})
+        return StepOutput.of(loss, reconstruction=loss)
 
     def draw_asked(self, batch: Mapping[str, Tensor], progress: Progress, mask: Tensor) -> Tensor:
         """The hidden patches to predict: bool (B, L) -> bool (B, L)."""
@@ -77,7 +76,6 @@ class CrossMAETask(nn.Module):
         predictions = targets.scatter(1, index, model(images, mask, mask, hidden, hidden).float())
         return decode(images, mask, predictions, model, norm_pix_loss=self.norm_pix_loss)
 
-    @torch.no_grad()
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:
         """Hidden patches and decoded frames of a batch, as in training, all hidden patches decoded."""
         mask = uniform_mask(batch, progress, self.model.patch_size, self.mask_ratio)

@@ -16,7 +16,8 @@ from vasomim.losses import patch_errors, reconstruction_loss
 from vasomim.models.mae import MaskedAutoencoder
 from vasomim.ops.blur import gaussian_blur
 from vasomim.ops.masking import num_hidden
-from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, uniform_mask
+from vasomim.tasks.inspection import Inspection
+from vasomim.tasks.reconstruction import Reconstruction, decode, uniform_mask
 from vasomim.types import Progress, StepOutput
 
 
@@ -45,7 +46,7 @@ class DeblurringTask(nn.Module):
         loss = patch_errors(decoded.predictions, decoded.targets).mean()
         with torch.no_grad():
             hidden = reconstruction_loss(decoded.predictions, decoded.targets, mask)
-        return StepOutput(loss, {"loss": loss.detach(), "reconstruction": hidden})
+        return StepOutput.of(loss, reconstruction=hidden)
 
     def reconstruct(self, images: Tensor, mask: Tensor) -> Reconstruction:
         """Decode sharp frames (B, C, H, W) in [0, 1] from the visible patches of blurred ones."""

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from vasomim.losses import distillation_loss
 from vasomim.models.projection import ProjectedEncoder
-from vasomim.tasks.moco import attention_of
-from vasomim.tasks.reconstruction import Inspection
+from vasomim.tasks.inspection import Inspection, inspect_attention
 from vasomim.tasks.teacher import Center, Teacher, rising_momentum
 from vasomim.types import Progress, StepOutput, view_key
 
@@ -83,7 +82,7 @@ class DINOTask(nn.Module):
         if self.training:
             self.center.update(torch.cat(wanted), progress)
         loss = torch.stack(losses).mean()
-        return StepOutput(loss, {"loss": loss.detach()})
+        return StepOutput.of(loss)
 
     def teacher_temperature(self, progress: Progress) -> float:
         """Linear from the first to the second temperature over the warm-up, then constant."""
@@ -91,7 +90,6 @@ class DINOTask(nn.Module):
         length = self.temperature_warmup * progress.total_steps
         return start + (end - start) * (min(progress.step / length, 1.0) if length > 0 else 1.0)
 
-    @torch.no_grad()
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:  # noqa: ARG002
         """Where the teacher's class token looks."""
-        return attention_of(self.model, batch["image"])
+        return inspect_attention(self.model, batch["image"])

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from vasomim.losses import patch_errors, ranking_loss, reconstruction_loss
 from vasomim.models.hpm import HardPatchMiner
 from vasomim.models.mae import MaskedAutoencoder
-from vasomim.ops.masking import guided_fraction, num_hidden
-from vasomim.ops.strategies import hardest_mask
-from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, mask_noise, patch_map, patch_targets
+from vasomim.ops.baseline_masks import hardest_mask
+from vasomim.ops.masking import num_hidden, share_at_epoch
+from vasomim.tasks.inspection import Inspection, patch_map
+from vasomim.tasks.reconstruction import Reconstruction, decode, mask_noise, patch_targets
 from vasomim.tasks.teacher import Teacher, warm_momentum
 from vasomim.types import Progress, StepOutput
 
@@ -76,7 +77,7 @@ class HPMTask(nn.Module):
             "ranking": ranking_loss(expected, patch_errors(predictions, targets), mask),
         }
         loss = terms["reconstruction"] + self.ranking_weight * terms["ranking"]
-        return StepOutput(loss, {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}})
+        return StepOutput.of(loss, **terms)
 
     @torch.no_grad()
     def difficulty(self, images: Tensor) -> Tensor:
@@ -86,7 +87,7 @@ class HPMTask(nn.Module):
 
     def draw_mask(self, batch: Mapping[str, Tensor], difficulty: Tensor, progress: Progress) -> Tensor:
         """Hidden patches (B, L), from easy to hard over the epochs."""
-        share = guided_fraction(progress.epoch, progress.total_epochs, self.hard_start, self.hard_end)
+        share = share_at_epoch(progress.epoch, progress.total_epochs, self.hard_start, self.hard_end)
         noise = mask_noise(batch, progress, 2, difficulty.shape[1])[:, 1]
         return hardest_mask(difficulty, self.mask_ratio, share, noise)
 

@@ -8,7 +8,8 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from vasomim.models.vit import VisionTransformer
-from vasomim.tasks.reconstruction import Inspection, ReadsPatches, Reconstruction
+from vasomim.tasks.inspection import Inspection
+from vasomim.tasks.reconstruction import ReadsPatches, Reconstruction
 from vasomim.types import Progress
 
 
@@ -28,7 +29,7 @@ class Pretrains(Protocol):
         """Holds the encoder that is probed and exported."""
 
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:
-        """What the task sees, hides and decodes of a batch."""
+        """What the task sees, hides and decodes of a batch; who asks turns gradients off."""
 
 
 @runtime_checkable

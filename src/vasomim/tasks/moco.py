@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from vasomim.losses import contrastive_loss
 from vasomim.models.projection import ProjectedEncoder
-from vasomim.ops.processes import gather_rows, process_rank
-from vasomim.tasks.reconstruction import Inspection, patch_map
+from vasomim.ops.collectives import gather_rows, process_rank
+from vasomim.tasks.inspection import Inspection, inspect_attention
 from vasomim.tasks.teacher import Teacher, rising_momentum
 from vasomim.types import Progress, StepOutput, view_key
 
@@ -58,19 +57,12 @@ class MoCoTask(nn.Module):
         queries = [self.predictor(self.student(view)) for view in views]
         keys = [self.teacher(view) for view in views]
         loss = self.loss(queries[0], keys[1]) + self.loss(queries[1], keys[0])
-        return StepOutput(loss, {"loss": loss.detach()})
+        return StepOutput.of(loss)
 
     def loss(self, queries: Tensor, keys: Tensor) -> Tensor:
         """InfoNCE of queries (B, K) to the keys (B, K) of the same frames, among those of all processes."""
         return contrastive_loss(queries, gather_rows(keys), self.temperature, process_rank() * len(keys))
 
-    @torch.no_grad()
     def inspect(self, batch: Mapping[str, Tensor], progress: Progress) -> Inspection:  # noqa: ARG002
         """Where the class token looks."""
-        return attention_of(self.student, batch["image"])
-
-
-def attention_of(model: ProjectedEncoder, images: Tensor) -> Inspection:
-    """The class token's attention in frames (B, C, H, W) in [0, 1], for methods that neither hide nor decode."""
-    attention = model.encoder.class_attention(model.input_norm(images))
-    return Inspection({"attention": patch_map(attention, images, model.patch_size)})
+        return inspect_attention(self.student, batch["image"])

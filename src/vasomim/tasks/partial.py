@@ -47,4 +47,4 @@ class PartialLabelsTask(nn.Module):
         tree = self.loss(logits[:, 1:], batch["vessels"].unsqueeze(1))
         terms.update((f"tree_{name}", value) for name, value in tree.items())
         total = torch.stack(tuple(terms.values())).sum()
-        return StepOutput(total, {"loss": total.detach(), **{name: term.detach() for name, term in terms.items()}})
+        return StepOutput.of(total, **terms)

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from vasomim.losses import consistency_loss, reconstruction_loss
 from vasomim.models.mae import MaskedAutoencoder
-from vasomim.ops.masking import guided_fraction, guided_mask, num_hidden
+from vasomim.ops.masking import guided_mask, num_hidden, share_at_epoch
 from vasomim.tasks.frozen import FrozenSegmentor
+from vasomim.tasks.inspection import Inspection
 from vasomim.tasks.prototypes import cross_image_term
-from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, mask_noise, num_patches
+from vasomim.tasks.reconstruction import Reconstruction, decode, mask_noise, num_patches
 from vasomim.types import Progress, StepOutput
 
 Masker = Callable[..., Tensor]
@@ -33,10 +34,15 @@ class MaskingPlan:
     """What guides the masking and how strongly, from the first epoch to the last."""
 
     guidance: Literal["none", "anatomy", "co"] = "co"
+    """`none` hides patches at random, `anatomy` is v1 (G = B), `co` is v2 (B and the segmentor)."""
     mask_ratio: float = 0.5
+    """gamma in [0, 1), the share of patches hidden."""
     eta: float = 0.5
+    """Weight of B in co-guidance, in [0, 1]; the rest is that of the segmentor."""
     guided_start: float = 0.0
+    """beta_0 in [0, 1], the guided share of the hidden patches from which it moves epoch by epoch."""
     guided_end: float = 0.5
+    """beta_E in [0, 1], the guided share in the last epoch."""
 
 
 class PretrainingTask(nn.Module):
@@ -117,12 +123,12 @@ class PretrainingTask(nn.Module):
         if self.prototype_weight > 0:
             terms["prototypes"] = self._across_frames(batch, self.guidance_map(batch, seen))
             loss = loss + self.prototype_weight * terms["prototypes"]
-        return StepOutput(loss, {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}})
+        return StepOutput.of(loss, **terms)
 
     def draw_mask(self, batch: Mapping[str, Tensor], seen: Tensor | None, progress: Progress) -> Tensor:
         """Hidden patches (B, L) of a batch; `seen` is the segmentor's logits of its frames, if any."""
         plan, patch = self.plan, self.mae.patch_size
-        share = guided_fraction(progress.epoch, progress.total_epochs, plan.guided_start, plan.guided_end)
+        share = share_at_epoch(progress.epoch, progress.total_epochs, plan.guided_start, plan.guided_end)
         return self.masker(
             self.guidance_map(batch, seen),
             patch_size=patch,

@@ -1,4 +1,4 @@
-"""What tasks that hide patches share: noise, targets, the decoded frame, and what a picture of a batch shows.
+"""What tasks that hide patches share: noise, targets, the decoded frame.
 
 Letters: B frames, L patches, P values a patch.
 """
@@ -6,12 +6,12 @@ Letters: B frames, L patches, P values a patch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
-from vasomim.models.norm import InputNorm
+from vasomim.models.input_norm import InputNorm
 from vasomim.ops.masking import random_mask
 from vasomim.ops.noise import counter_uniform
 from vasomim.ops.patches import grid_of, normalize_patches, patchify, unpatchify
@@ -40,18 +40,6 @@ class Reconstruction:
     """(B, L, P) patches, normalised one by one if the task says so."""
     images: Tensor
     """(B, C, H, W) the decoded frames in the frames' own grey values (about [0, 1])."""
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """A batch as a task meets it in training, for pictures."""
-
-    maps: Mapping[str, Tensor] = field(default_factory=dict)
-    """What the masks were drawn from, by name: (B, H, W), >= 0."""
-    hidden: Tensor | None = None
-    """(B, L) bool, or None where nothing is hidden."""
-    decoded: Tensor | None = None
-    """(B, C, H, W) decoded frames, or None where nothing is decoded."""
 
 
 def mask_noise(batch: Mapping[str, Tensor], progress: Progress, rows: int, count: int) -> Tensor:
@@ -100,9 +88,3 @@ def decode(
     grid = grid_of(images.shape[-2], images.shape[-1], patch_size)
     decoded = model.input_norm.inverse(unpatchify(pixels, patch_size, grid, normal.shape[1]))
     return Reconstruction(mask, predictions, targets, decoded)
-
-
-def patch_map(values: Tensor, images: Tensor, patch_size: int) -> Tensor:
-    """A value for each patch, painted over its pixels: (B, L) -> (B, H, W)."""
-    h, w = grid_of(images.shape[-2], images.shape[-1], patch_size)
-    return values.reshape(-1, h, w).repeat_interleave(patch_size, 1).repeat_interleave(patch_size, 2)

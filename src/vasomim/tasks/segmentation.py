@@ -47,7 +47,7 @@ class SegmentationTask(nn.Module):
         images = batch["image"]
         terms = self._of_scales(images, target) if self.scale_weights else self.loss(self.model(images).float(), target)
         loss = torch.stack(tuple(terms.values())).sum()
-        return StepOutput(loss, {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}})
+        return StepOutput.of(loss, **terms)
 
     def _of_scales(self, images: Tensor, target: Tensor) -> Mapping[str, Tensor]:
         """Each term, summed over the scales by their weights; the target follows the nearest pixel."""

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from vasomim.losses import absolute_reconstruction_loss
 from vasomim.models.simmim import SimMIM
+from vasomim.ops.baseline_masks import unit_mask
 from vasomim.ops.patches import grid_of
-from vasomim.ops.strategies import unit_mask
-from vasomim.tasks.reconstruction import Inspection, Reconstruction, decode, mask_noise
+from vasomim.tasks.inspection import Inspection
+from vasomim.tasks.reconstruction import Reconstruction, decode, mask_noise
 from vasomim.types import Progress, StepOutput
 
 
@@ -38,7 +39,7 @@ class SimMIMTask(nn.Module):
         """One batch (`image` (B, 1, H, W) in [0, 1], `index`, `epoch`) -> L1 loss."""
         decoded = self.reconstruct(batch["image"], self.draw_mask(batch, progress))
         loss = absolute_reconstruction_loss(decoded.predictions, decoded.targets, decoded.mask)
-        return StepOutput(loss, {"loss": loss.detach()})
+        return StepOutput.of(loss)
 
     def draw_mask(self, batch: Mapping[str, Tensor], progress: Progress) -> Tensor:
         """Hidden patches (B, L), unit by unit."""

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vasomim.ops.processes import mean_over_processes
+from vasomim.ops.collectives import mean_over_processes
 from vasomim.types import Progress
 
 

@@ -13,6 +13,7 @@ from vasomim.data.audit.layout import AuditFrame, AuditSet
 from vasomim.data.audit.look import Look
 from vasomim.data.coco import CocoFile, CocoLabel, coco_key, load_json, parse_coco
 from vasomim.data.polygons import Polygon, crosses_itself
+from vasomim.errors import first_few
 
 SLACK = 1.0
 """Pixels that an outline may leave its frame by: rounding, not a mistake."""
@@ -66,7 +67,7 @@ def check_annotations(content: object) -> Annotations:
     known = [label for label in coco.labels if label.image_key in images]
     unknown = sorted({_text(label.image_id) for label in coco.labels if label.image_key not in images})
     if unknown:
-        text = f"annotates {len(unknown)} image ids that it does not list: {_some(unknown)}"
+        text = f"annotates {len(unknown)} image ids that it does not list: {first_few(unknown)}"
         found.problems.append(("unknown_image_id", [], text, len(coco.labels) - len(known)))
     _categories(known, images, coco.names, found)
     _outlines(known, images, found)
@@ -156,7 +157,7 @@ def _categories(
             found.categories[names.get(key) or str(label.category)] += 1
     if unknown:
         shown = sorted({_text(label.category) for label in unknown})
-        text = f"uses categories that are not listed or not known: {_some(shown)}"
+        text = f"uses categories that are not listed or not known: {first_few(shown)}"
         found.problems.append(("unknown_category_id", _files(unknown, images), text, len(unknown)))
 
 
@@ -206,8 +207,3 @@ def _files(labels: Sequence[CocoLabel], images: Mapping[Hashable, Listed]) -> li
 def _text(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 20 else text[:17] + "..."
-
-
-def _some(texts: Sequence[str]) -> str:
-    more = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
-    return ", ".join(texts[:5]) + more

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from vasomim.data.audit.codecs import SUFFIXES, codec_of, read_head
 from vasomim.data.audit.findings import Finding, counted, finding
 from vasomim.data.audit.layout import AuditFrame
 from vasomim.data.audit.look import Look
+from vasomim.data.audit.signatures import SUFFIXES, codec_of, read_head
 from vasomim.data.groups import grouped
 from vasomim.ops.ridges import INVERTED
 

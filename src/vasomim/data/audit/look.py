@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vasomim.data.audit.codecs import codec_of, read_head
+from vasomim.data.audit.signatures import codec_of, read_head
 from vasomim.data.copies import Fingerprint, fingerprint
 from vasomim.data.dicom.run import cached_run
 from vasomim.data.frames import Pixels, as_grey, mask_values, read_channels, to_unit
 from vasomim.data.polygons import Polygon, rasterise
 from vasomim.errors import VasomimError
 from vasomim.ops.burnt_text import text_boxes
-from vasomim.ops.field import field_of_view
+from vasomim.ops.field_of_view import field_of_view
 from vasomim.ops.full_scale import full_scale
 from vasomim.ops.ridges import INVERTED, SIDE, Ridges, Shift, best_shift, polarity, ridges
 from vasomim.types import BoolImage, Box, Record

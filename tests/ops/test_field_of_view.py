@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vasomim.ops.field import field_of_view, shrink
+from vasomim.ops.field_of_view import field_of_view, shrink
 
 
 def test_field_of_view__finds_a_circle():

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vasomim.errors import CheckpointError
+from vasomim.errors import CheckpointError, first_few
 from vasomim.models.registry import create_model
 from vasomim.models.segmentation import SegmentationModel
 from vasomim.models.vit import Attention, VisionTransformer
@@ -24,11 +24,6 @@ def misfits(target: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[s
         if n in state and state[n].shape != t.shape
     ]
     return wrong
-
-
-def first_few(wrong: list[str]) -> str:
-    """Three phrases and how many more there are."""
-    return "; ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
 
 
 def seen_measures(model: nn.Module) -> dict[str, Any]:
@@ -53,8 +48,9 @@ def check_is(model: nn.Module, name: str, kwargs: Mapping[str, Any]) -> None:
         twin = create_model(name, **kwargs)
     wrong = misfits(twin.state_dict(), model.state_dict()) + _other_heads(twin, model)
     if wrong:
+        shown = first_few(wrong, 3, between="; ")
         raise CheckpointError(
-            f"the model to save is not what create_model({name!r}, **{dict(kwargs)}) makes: {first_few(wrong)}; "
+            f"the model to save is not what create_model({name!r}, **{dict(kwargs)}) makes: {shown}; "
             "name the `model` and the `kwargs` that it was made with"
         )
 

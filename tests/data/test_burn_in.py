@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vasomim.data.writing import burn_in, burn_in_batch, draw_ink
+from vasomim.data.burn_in import burn_in, burn_in_batch, draw_ink
 
 IMAGE = np.full((96, 96), 0.4, np.float32)
 

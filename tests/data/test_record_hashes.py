@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vasomim.commands.training import fingerprint
-from vasomim.data.fingerprints import hash_records, id_bytes
-from vasomim.data.folder import FrameList
+from vasomim.data.folder import UnlabelledDataset
 from vasomim.data.frames import write_png
 from vasomim.data.open import open_frames
 from vasomim.data.packed import PackSettings
 from vasomim.data.packing import _source, pack_frames
+from vasomim.data.record_hashes import hash_records, id_bytes
 from vasomim.data.splits import _rank, label_subset, sample_frames, split_holdout
 from vasomim.engine import evaluation
 from vasomim.types import Record
@@ -36,11 +36,11 @@ def test_id_bytes__takes_every_name(name: str) -> None:
     assert id_bytes(name).decode("utf-8", "surrogatepass") == name
 
 
-def two_frames(folder: Path) -> FrameList:
+def two_frames(folder: Path) -> UnlabelledDataset:
     """A file of 10 bytes, twice: once with a patient, once with a known hash."""
     path = folder / "ten"
     path.write_bytes(b"0" * 10)
-    return FrameList([Record("a/1", path, "p7"), Record("é 2", path, digest="d2")])
+    return UnlabelledDataset([Record("a/1", path, "p7"), Record("é 2", path, digest="d2")])
 
 
 def test_hashes__are_those_of_earlier_versions(tmp_path: Path) -> None:

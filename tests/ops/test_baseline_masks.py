@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vasomim.ops.baseline_masks import hardest_mask, mask_and_throw, some_of, unit_mask
 from vasomim.ops.masking import num_hidden, random_mask
-from vasomim.ops.strategies import hardest_mask, mask_and_throw, some_of, unit_mask
 
 B, L = 5, 64
 
@@ -63,6 +63,11 @@ def test_mask_and_throw__counts_and_disjoint() -> None:
     assert not (hidden & thrown).any()
     assert hidden.sum(1).tolist() == [num_hidden(L, 0.45)] * B
     assert (hidden | thrown).sum(1).tolist() == [num_hidden(L, 0.85)] * B
+
+
+def test_mask_and_throw__leaves_some_patch_visible() -> None:
+    with pytest.raises(ValueError, match="of 4 patches none is left"):
+        mask_and_throw(torch.ones(B, 4), 0.45, 0.4, torch.rand(B, 4))
 
 
 def test_mask_and_throw__follows_the_weights() -> None:

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vasomim.ops.resize import nearest_index as one_nearest_index
-from vasomim.ops.separable import (
+from vasomim.ops.resampling import (
     apply_sides,
     area_taps,
     cubic_taps,
@@ -21,6 +20,7 @@ from vasomim.ops.separable import (
     rotation_matrix,
     side_matrix,
 )
+from vasomim.ops.resize import nearest_index as one_nearest_index
 
 SIDES = [(32, 32), (61, 32), (40, 32), (97, 13), (9, 1)]
 RULES = {"area": cv2.INTER_AREA, "cubic": cv2.INTER_CUBIC, "linear": cv2.INTER_LINEAR}

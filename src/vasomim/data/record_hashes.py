@@ -8,7 +8,7 @@ from typing import Protocol
 from vasomim.types import Record
 
 
-class Hash(Protocol):
+class Hasher(Protocol):
     """What the constructors of `hashlib` give."""
 
     def update(self, data: bytes, /) -> None: ...
@@ -24,7 +24,7 @@ def id_bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogatepass")
 
 
-def hash_records(records: Iterable[Record], facts: Callable[[Record], str], total: Hash) -> str:
+def hash_records(records: Iterable[Record], facts: Callable[[Record], str], total: Hasher) -> str:
     """Hexadecimal digits of a hash over ids and facts of frames, in order.
 
     Args:

@@ -52,14 +52,15 @@ def mask_and_throw(weights: Tensor, mask_ratio: float, throw_ratio: float, noise
     the others stay visible (AMT, arXiv 2211.15362).
 
     Raises:
-        ValueError: if nothing stays visible.
+        ValueError: if the ratios add up to 1 or more, or leave no patch of so few visible.
     """
-    if mask_ratio + throw_ratio >= 1:
-        raise ValueError(f"mask_ratio + throw_ratio must be below 1, got {mask_ratio} + {throw_ratio}")
     count = weights.shape[1]
+    unseen = num_hidden(count, mask_ratio + throw_ratio)
+    if unseen == count:
+        raise ValueError(f"of {count} patches none is left by mask_ratio {mask_ratio} and throw_ratio {throw_ratio}")
     weights = weights.float().clamp(min=_SMALLEST)  # every patch can be drawn, so that every row hides as many
     hidden = draw_in_proportion(weights, noise, num_hidden(count, mask_ratio))
-    gone = draw_in_proportion(weights, noise, num_hidden(count, mask_ratio + throw_ratio))
+    gone = draw_in_proportion(weights, noise, unseen)
     return hidden, gone & ~hidden
 
 

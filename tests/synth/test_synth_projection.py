@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vasomim.synth.project import Tubes, bounds_of, project_tubes, rasterise, set_up
+from vasomim.synth.projection import Tubes, bounds_of, project_tubes, rasterise, set_up
 from vasomim.synth.scene import Bolus, View
 from vasomim.synth.shadows import cast, concentration
 from vasomim.synth.tree import Branch, Tree

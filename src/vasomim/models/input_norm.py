@@ -35,8 +35,7 @@ class InputNorm(nn.Module):
 
     def __init__(self, mean: float = 0.5, std: float = 0.25, persistent: bool = True) -> None:
         super().__init__()
-        if not std > 0:
-            raise ValueError(f"std must be above 0, got {std}; constant frames have no statistics to learn from")
+        _check_std(std)
         self.register_buffer("mean", torch.tensor(float(mean)), persistent=persistent)
         self.register_buffer("std", torch.tensor(float(std)), persistent=persistent)
 
@@ -59,10 +58,14 @@ class InputNorm(nn.Module):
         Raises:
             ValueError: if `std` is not above 0.
         """
-        if not std > 0:
-            raise ValueError(f"std must be above 0, got {std}; constant frames have no statistics to learn from")
+        _check_std(std)
         self.mean.fill_(mean)
         self.std.fill_(std)
+
+
+def _check_std(std: float) -> None:
+    if not std > 0:
+        raise ValueError(f"std must be above 0, got {std}; constant frames have no statistics to learn from")
 
 
 class MayNormalise(Protocol):
