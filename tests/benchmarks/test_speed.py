@@ -135,7 +135,9 @@ def test_step__learns_on_both_sides(name: str, tmp_path: Path) -> None:
 
 def test_infer__gives_one_probability_twice(tmp_path: Path) -> None:
     stage = made("infer", tmp_path)
-    np.testing.assert_allclose(stage.ours()[0], stage.reference(), atol=2e-2)
+    ours = stage.ours()[0]
+    assert ours.std() > 1e-3, "else no comparison could fail"
+    np.testing.assert_allclose(ours, stage.reference(), atol=1e-4)
 
 
 @pytest.mark.slow
