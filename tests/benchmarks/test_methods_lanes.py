@@ -170,7 +170,7 @@ def test_states__cost_of_what_is_not_run(config: BenchmarkMethodsConfig) -> None
 
 def test_call__a_killed_lane_leaves_its_claim_to_what_still_runs(tmp_path: Path) -> None:
     """No second lane may start what the orphan of a killed one is still writing."""
-    statement = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    statement = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     program = f"""
 from pathlib import Path
 from vasomim.benchmarks.methods.lanes import call_in_process_of_its_own
@@ -193,13 +193,13 @@ with claimed(Path({str(tmp_path / "claim")!r})) as lock:
 
 
 def test_ended__stops_the_child_before_it_lets_go() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     with pytest.raises(KeyboardInterrupt), ended(child):
         raise KeyboardInterrupt
     assert child.poll() == -signal.SIGTERM
 
 
-def wait_for(condition: object, seconds: float = 60) -> None:
+def wait_for(condition: object, seconds: float = 200) -> None:
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from killed_tools import environment, kill_at
 from vasomim.cli.app import main
 from vasomim.data.frames import write_png
 from vasomim.models.registry import create_model
@@ -39,42 +36,21 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def start(arguments: list[str], out: Path) -> subprocess.Popen[bytes]:
-    """The command line in a process of its own, computing in one thread."""
-    place = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "vasomim", *arguments, "--out", str(out)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **place},
-    )
-
-
 def finish(arguments: list[str], out: Path) -> None:
-    process = start(arguments, out)
-    try:
-        _, said = process.communicate(timeout=600)
-    finally:
-        process.kill()
-    assert process.returncode == 0, said.decode()
+    """Give a command and wait for it, however slow the machine is."""
+    command = [sys.executable, "-m", "vasomim", *arguments, "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == 0, done.stderr
 
 
-def killed_and_taken_up(arguments: list[str], folder: Path, under_way: Callable[[Path], bool]) -> tuple[Path, Path]:
-    """What a command leaves that was killed while `under_way` and given again, and what it leaves undisturbed."""
-    out = folder / "killed" / "out"
-    process = start(arguments, out)
-    try:
-        while not under_way(out):
-            assert process.poll() is None, "it ended before it could be killed"
-            time.sleep(0.003)
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-        process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+def killed_and_taken_up(arguments: list[str], folder: Path, place: str, call: int) -> tuple[Path, Path]:
+    """What a command leaves that was killed at the `call`-th call of `place` and given again, and what undisturbed."""
+    out, whole = folder / "killed" / "out", folder / "whole" / "out"
+    kill_at(place, call, folder / "standing", [*arguments, "--out", str(out)])
+    assert files(out)
     finish(arguments, out)
-    finish(arguments, folder / "whole" / "out")
-    return out, folder / "whole" / "out"
+    finish(arguments, whole)
+    return out, whole
 
 
 def files(folder: Path) -> dict[str, object]:
@@ -91,25 +67,19 @@ def logged(run: Path) -> list[dict[str, object]]:
     return [{name: value for name, value in line.items() if name not in MEASURED} for line in lines]
 
 
-def trained_on(out: Path) -> bool:
-    """Whether a checkpoint is written, and steps were taken after it that a kill loses."""
-    if not (out / "checkpoints" / "step_00000020.pt").is_file():
-        return False
-    return (out / "metrics.jsonl").read_text().count("\n") > 26 and not (out / "export").exists()
+LINES = "vasomim.engine.run_folder:RunFolder.append", 27
+"""Where a training is killed: a checkpoint is written, and steps were taken after it that a kill loses."""
 
 
 def test_extract__killed(frames: Path, tmp_path: Path) -> None:
-    def some_masks(out: Path) -> bool:
-        return 3 <= len([*(out / "masks").glob("*.png")]) < 25
-
     arguments = ["extract", str(frames / "images"), "--workers", "2", "--vesselness"]
-    killed, whole = killed_and_taken_up(arguments, tmp_path, some_masks)
+    killed, whole = killed_and_taken_up(arguments, tmp_path, "vasomim.data.extraction:_Tally.add", 4)
     assert files(killed) == files(whole)
     assert len([*killed.glob("masks/*.png")]) == len([*killed.glob("vesselness/*.png")]) == 30
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_predict__killed(frames: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     facts = {
@@ -121,11 +91,9 @@ def test_predict__killed(frames: Path, tmp_path: Path) -> None:
     }
     save_pretrained(tmp_path / "weights", create_model("vit_test_unet", img_size=32), facts, "A test.")
 
-    def some_masks(out: Path) -> bool:
-        return 3 <= len([*(out / "masks").glob("*.png")]) < 25
-
     arguments = ["predict", str(frames / "images"), "--weights", str(tmp_path / "weights"), "--batch-size", "2"]
-    killed, whole = killed_and_taken_up([*arguments, "--device", "cpu"], tmp_path, some_masks)
+    place = "vasomim.inference.writers:write_pictures"
+    killed, whole = killed_and_taken_up([*arguments, "--device", "cpu"], tmp_path, place, 8)
     assert files(killed) == files(whole)
     notes = [json.loads((out / "predictions.json").read_text()) for out in (killed, whole)]
     for note in notes:
@@ -136,10 +104,10 @@ def test_predict__killed(frames: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_finetune__killed(frames: Path, tmp_path: Path) -> None:
     arguments = ["finetune", str(frames), "--model", "vit_test_unet", "--ema", "0.9", *TINY, *STEPS]
-    killed, whole = killed_and_taken_up(arguments, tmp_path, trained_on)
+    killed, whole = killed_and_taken_up(arguments, tmp_path, *LINES)
     assert files(killed) == files(whole)
     assert "export/model.safetensors" in files(killed)
     assert logged(killed) == logged(whole)
@@ -147,7 +115,7 @@ def test_finetune__killed(frames: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_pretrain__killed(frames: Path, tmp_path: Path) -> None:
     images, vessels, guide = str(frames / "images"), str(tmp_path / "vessels"), str(tmp_path / "segmentor")
     assert main(["extract", images, "--out", vessels, "--workers", "1"]) == 0
@@ -155,7 +123,7 @@ def test_pretrain__killed(frames: Path, tmp_path: Path) -> None:
     few = [*TINY, "--steps", "2"]
     assert main(["segmentor", *seen, "--out", guide, "--model", "unext_test", *few]) == 0
     arguments = ["pretrain", *seen, "--segmentor", guide, "--model", "mae_vit_test", *TINY, *STEPS]
-    killed, whole = killed_and_taken_up(arguments, tmp_path, trained_on)
+    killed, whole = killed_and_taken_up(arguments, tmp_path, *LINES)
     assert files(killed) == files(whole)
     assert {"export/model.safetensors", "export_mae/model.safetensors"} <= files(killed).keys()
     assert logged(killed) == logged(whole)

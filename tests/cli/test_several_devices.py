@@ -15,7 +15,7 @@ from vasomim.data.frames import write_png
 from vasomim.models.weights import read_state_dict
 from vasomim.synth import generate
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "vasomim"]
 VASOMIM = [sys.executable, "-m", "vasomim"]

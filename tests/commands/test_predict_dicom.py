@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from identity_tools import told
+from killed_tools import kill_at
 from vasomim.cli import main
 from vasomim.data.frames import write_png
 from vasomim.models.registry import create_model
@@ -50,11 +50,10 @@ def files(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in found.items() if name != "predictions.json"}
 
 
-def told(text: bytes | str) -> list[str]:
+def given_away(text: bytes | str) -> list[str]:
     """The secrets in a text, in whatever of the usual encodings."""
     content = text if isinstance(text, bytes) else text.encode()
-    forms = (content.lower(), content.replace(b"\0", b"").lower())
-    return [secret for secret in SECRETS if any(secret.encode() in form for form in forms)]
+    return [*told(content, SECRETS), *told(content.replace(b"\0", b""), SECRETS)]
 
 
 def test_predict__nothing_private_gets_out(
@@ -77,12 +76,12 @@ def test_predict__nothing_private_gets_out(
     printed = capfd.readouterr()
     assert "Traceback" not in printed.err
     assert printed.err.count("--keep-identity shows its path") == 3
-    assert told(printed.out) == told(printed.err) == []
-    assert told("\n".join(record.getMessage() for record in caplog.records)) == []
+    assert given_away(printed.out) == given_away(printed.err) == []
+    assert given_away("\n".join(record.getMessage() for record in caplog.records)) == []
     made = list((tmp_path / "out").rglob("*"))
-    assert told("\n".join(path.relative_to(tmp_path).as_posix() for path in made)) == []
+    assert given_away("\n".join(path.relative_to(tmp_path).as_posix() for path in made)) == []
     for path in made:
-        assert path.is_dir() or told(path.read_bytes()) == [], path
+        assert path.is_dir() or given_away(path.read_bytes()) == [], path
     assert len(list((tmp_path / "out" / "runs").rglob("segmentation.dcm"))) == 2
     assert len(list((tmp_path / "out" / "runs").rglob("report.json"))) == 3
 
@@ -96,7 +95,7 @@ def test_predict__a_single_bad_file_is_not_named_either(
         path.write_bytes(content)
         assert predict(path, tmp_path / "out", weights) == 1
         printed = capfd.readouterr()
-        assert told(printed.out + printed.err) == []
+        assert given_away(printed.out + printed.err) == []
         assert "run_0001" in printed.err
         assert predict(path, tmp_path / "kept", weights, "--keep-identity") == 1
         assert str(path) in capfd.readouterr().err
@@ -112,7 +111,7 @@ def test_predict__keep_identity_files_objects_with_the_patient(tmp_path: Path, w
         assert (made.PatientName, made.PatientID) == (PATIENT["PatientName"], PATIENT["PatientID"])
         assert made.AccessionNumber == PATIENT["AccessionNumber"]
         assert "InstitutionName" not in made
-        assert told((tmp_path / "out" / "runs" / "Quittenbaum" / name).read_bytes())
+        assert given_away((tmp_path / "out" / "runs" / "Quittenbaum" / name).read_bytes())
     assert predict(tmp_path / "in", tmp_path / "out", weights) == 2  # never both in one folder
 
 
@@ -159,33 +158,15 @@ def test_predict__a_killed_call_is_taken_up_with_the_same_result(tmp_path: Path,
     for k in range(4):
         make_run(source / f"{k}.dcm", band(30, 96, 80))
     flags = ["--weights", weights, "--out", str(out), "--device", "cpu"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vasomim", "predict", str(source), *flags],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        while process.poll() is None and not _is_under_way(out):
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
+    # A run is done and noted, and the next one has written some masks.
+    kill_at("vasomim.inference.runs:write_pictures", 30 + 8, tmp_path / "standing", ["predict", str(source), *flags])
     done = json.loads((out / "predictions.json").read_text())["runs"]
-    assert 1 <= len(done) < 4
-    assert (out / ".unfinished").is_dir()
+    assert len(done) == 1
+    assert list(out.glob(".unfinished/masks/*/*.png"))
     assert predict(source, out, weights) == 0
     assert not (out / ".unfinished").exists()
     assert predict(source, tmp_path / "whole", weights) == 0
     assert files(out) == files(tmp_path / "whole")
-
-
-def _is_under_way(out: Path) -> bool:
-    """Whether a run is done and noted, and the next one has written some masks."""
-    books = out / "predictions.json"
-    if not books.is_file() or '"runs"' not in books.read_text():  # its files move one by one, before it is noted
-        return False
-    return len(list(out.glob(".unfinished/masks/*/*.png"))) > 5
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dciodvfy (Debian: dicom3tools)")

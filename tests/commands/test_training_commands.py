@@ -24,6 +24,8 @@ from vasomim.config import (
     SegmentorConfig,
 )
 from vasomim.data.frames import write_png
+from vasomim.data.open import open_labelled
+from vasomim.data.splits import split_holdout
 from vasomim.errors import CheckpointError, MisuseError
 from vasomim.models.weights import load_pretrained, read_state_dict
 from vasomim.synth import generate
@@ -227,7 +229,10 @@ def test_build_crop__hands_every_setting_on() -> None:
 def test_finetune__validation_frames_are_never_trained_on(frames: Path, tmp_path: Path) -> None:
     finetune.run(finetuning(frames, tmp_path / "run", optim=dataclasses.replace(FEW, steps=1)))
     labels = json.loads((tmp_path / "run" / "run.json").read_text())["facts"]["labels"]
-    assert 0 < len(labels) < 12
+    labelled = open_labelled([frames])
+    held = {labelled.records[index].id for index in split_holdout(labelled, 0.25)[1]}
+    assert len(held) == 3
+    assert {record.id for record in labelled.records} - held == set(labels)
 
 
 def test_model_card__holds_no_path(frames: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,16 @@ SECRETS = ("quandtmeyer", "xenia", "774411", "19530817", "zwetschgenheim", "brom
 """Lower-case texts that may show up nowhere; the last one is in a private element."""
 
 
+_made: Counter[str] = Counter()
+
+
+def new_uid() -> pydicom.uid.UID:
+    """A UID of its own, the same whenever a test runs: damage at one place meets the same bytes every time."""
+    test = os.environ.get("PYTEST_CURRENT_TEST", "")
+    _made[test] += 1
+    return generate_uid(entropy_srcs=[test, str(_made[test])])
+
+
 def ramp(num_frames: int = 3, rows: int = 24, columns: int = 20, bits: int = 8, *, signed: bool = False) -> np.ndarray:
     """(T, H, W) random values that fill their bits, smallest and largest included."""
     low = -(1 << (bits - 1)) if signed else 0
@@ -50,15 +62,15 @@ def dataset_of(pixels: np.ndarray, bits: int | None = None, **elements: Any) -> 
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = elements.get("SOPClassUID", XRayAngiographicImageStorage)
-    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.MediaStorageSOPInstanceUID = new_uid()
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     width = pixels.dtype.itemsize * 8
     colours = pixels.ndim == 4
     described = {
         "SOPClassUID": meta.MediaStorageSOPClassUID,
         "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
-        "StudyInstanceUID": generate_uid(),
-        "SeriesInstanceUID": generate_uid(),
+        "StudyInstanceUID": new_uid(),
+        "SeriesInstanceUID": new_uid(),
         "Modality": "XA",
         "NumberOfFrames": len(pixels),
         "Rows": pixels.shape[1],
@@ -83,7 +95,7 @@ def dataset_of(pixels: np.ndarray, bits: int | None = None, **elements: Any) -> 
 def overwrite(path: Path, old: bytes, new: bytes) -> None:
     """Put `new` where an element of a file in explicit encoding holds `old`, of the same length and of a short VR.
 
-    The length in front of the value is looked for with it: a random UID may hold the same digits.
+    The length in front of the value is looked for with it: a UID may hold the same digits.
     """
     head = len(old).to_bytes(2, "little")
     content = path.read_bytes()

@@ -11,6 +11,7 @@ from audit_tools import CLEAN, angiogram, audit, image, kinds
 from dicom_tools import PATIENT, SECRETS, make
 from pydicom.uid import RLELossless
 
+from identity_tools import told
 from vasomim.commands.doctor_page import render_page
 from vasomim.data.frames import write_png
 from vasomim.errors import MisuseError
@@ -57,8 +58,7 @@ def test_audit__names_nobody(tmp_path: Path, run: np.ndarray) -> None:
     damaged.write_bytes(damaged.read_bytes()[: -run[0].nbytes])
     result = audit(folder)
     assert "unreadable" in kinds(result)
-    told = (json.dumps(result.to_dict()) + render_page(result)).lower()
-    assert not [secret for secret in SECRETS if secret in told]
+    assert told(json.dumps(result.to_dict()) + render_page(result), SECRETS) == []
 
 
 @pytest.fixture

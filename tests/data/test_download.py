@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import socket
 import ssl
 from http.client import HTTPResponse
 
@@ -190,8 +191,11 @@ def test_fetch__a_web_page_is_no_archive(site, tmp_path):
 
 
 def test_fetch__nobody_there(tmp_path):
-    with pytest.raises(DataError, match=r"cannot fetch http://127\.0\.0\.1:9/a\.zip: .*refused"):
-        fetch(Archive(url="http://127.0.0.1:9/a.zip", file="a.zip"), tmp_path, tries=2, pause=0.001)
+    with socket.socket() as taken:  # and nobody listens there
+        taken.bind(("127.0.0.1", 0))
+        address = "http://{}:{}/a.zip".format(*taken.getsockname())
+        with pytest.raises(DataError, match=rf"cannot fetch {address}: .*refused"):
+            fetch(Archive(url=address, file="a.zip"), tmp_path, tries=2, pause=0.001)
 
 
 @pytest.mark.parametrize("url", ["http://example.org/a.zip", "ftp://127.0.0.1/a.zip", "file:///etc/passwd"])

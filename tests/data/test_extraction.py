@@ -41,8 +41,10 @@ def records(tmp_path: Path) -> list[Record]:
     return found
 
 
-def times(out: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in out.rglob("*.png") if path.name != "preview.png"}
+def stamps(out: Path) -> dict[str, tuple[int, int]]:
+    """What a file has another of once it is written anew: its number, and, where clocks are fine, its time."""
+    found = {path.name: path.stat() for path in out.rglob("*.png") if path.name != "preview.png"}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in found.items()}
 
 
 @pytest.mark.parametrize("method", ["default", "reference"])
@@ -78,10 +80,10 @@ def test_extract_folder__in_processes_equals_one_process(records, tmp_path):
 def test_extract_folder__does_not_repeat_what_is_done(records, tmp_path):
     out = tmp_path / "out"
     extract_folder(records, out, workers=1)
-    before = times(out)
+    before = stamps(out)
     summary = extract_folder(records, out, workers=1)
     assert (summary.extracted, summary.cached) == (0, 3)
-    assert times(out) == before
+    assert stamps(out) == before
 
 
 def test_extract_folder__repeats_a_frame_whose_pixels_changed(records, tmp_path):
@@ -289,13 +291,13 @@ def test_extract_folder__in_batches_of_tensors_writes_the_same(records, tmp_path
 def test_extract_folder__in_batches_keeps_what_is_current_and_reports_what_is_broken(records, tmp_path):
     out = tmp_path / "out"
     extract_folder(records, out, "reference", workers=1)
-    before = times(out)
+    before = stamps(out)
     cv2.imwrite(str(records[1].path), frame(9))
     records[2].path.write_bytes(b"no picture")
     summary = extract_folder(records, out, "reference", workers=1, device=TENSORS)
     assert (summary.extracted, summary.cached, summary.failed) == (1, 1, 1)
     assert str(records[2].path) in summary.failures[0]
-    after = times(out)
+    after = stamps(out)
     assert after["a.png"] == before["a.png"]
     assert after["b.png"] != before["b.png"]
     assert "c.png" not in after

@@ -89,7 +89,7 @@ def linger(folder: str, job: int) -> None:
     time.sleep(600)
 
 
-def wait_until(true: object, seconds: float = 60) -> None:
+def wait_until(true: object, seconds: float = 200) -> None:
     end = time.monotonic() + seconds
     while not true():  # type: ignore[operator]
         assert time.monotonic() < end, "waited too long"
@@ -114,11 +114,11 @@ def test_map_in_processes__workers_end_with_a_killed_parent(tmp_path: Path) -> N
     place = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     parent = subprocess.Popen([sys.executable, tmp_path / "script.py"], env={**os.environ, "PYTHONPATH": place})
     try:
-        wait_until(lambda: all((tmp_path / f"{job}.pid").is_file() for job in range(2)))
-        time.sleep(0.1)
-        pids = [int(path.read_text()) for path in tmp_path.glob("*.pid")]
+        files = [tmp_path / f"{job}.pid" for job in range(2)]
+        wait_until(lambda: all(file.is_file() and file.read_text() for file in files))
+        pids = [int(file.read_text()) for file in files]
         assert all(map(is_alive, pids))
     finally:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    wait_until(lambda: not any(map(is_alive, pids)), 20)
+    wait_until(lambda: not any(map(is_alive, pids)))

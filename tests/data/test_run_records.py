@@ -11,10 +11,11 @@ import numpy as np
 import pydicom
 import pytest
 from data_tools import grey, save
-from dicom_tools import PATIENT, SECRETS, dataset_of, item, make, ramp, write
+from dicom_tools import PATIENT, SECRETS, dataset_of, item, make, new_uid, ramp, write
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEGLosslessSV1, RLELossless, SecondaryCaptureImageStorage, generate_uid
+from pydicom.uid import JPEGLosslessSV1, RLELossless, SecondaryCaptureImageStorage
 
+from identity_tools import told
 from vasomim.data.dicom import open_run
 from vasomim.data.dicom.identity import gives_away, identity_words, patient_keys
 from vasomim.data.frames import read_record
@@ -34,7 +35,7 @@ def write_directory(folder: Path, files: list[list[str]]) -> Path:
     """A DICOMDIR that lists files by the parts of their paths."""
     meta = pydicom.dataset.FileMetaDataset()
     meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
-    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.MediaStorageSOPInstanceUID = new_uid()
     meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     dataset = pydicom.Dataset()
     dataset.file_meta = meta
@@ -151,7 +152,7 @@ def test_open_frames__ids_stay_unique(tmp_path: Path) -> None:
 
 
 def test_open_frames__one_patient_or_study_is_never_divided(tmp_path: Path) -> None:
-    study = generate_uid()
+    study = new_uid()
     make(tmp_path / "a", ramp(3), PatientID="P-1", StudyInstanceUID=study)
     make(tmp_path / "b", ramp(3, rows=8), PatientID="P-1")
     make(tmp_path / "c", ramp(3, rows=9), PatientID="P-2")
@@ -199,8 +200,7 @@ def test_ids_and_messages__name_nobody(tmp_path: Path, caplog: pytest.LogCapture
             refused += 1
         lines += [record.id, record.shown if record.name else "", record.patient or ""]
     assert refused == 2
-    text = "\n".join([*lines, caplog.text]).casefold()
-    assert not [secret for secret in (*SECRETS, "17081953") if secret in text]
+    assert told("\n".join([*lines, caplog.text]), (*SECRETS, "17081953")) == []
     assert "neutral" in [record.id for record in dataset.records]
     assert len({record.id for record in dataset.records}) == len(dataset)
 

@@ -238,5 +238,5 @@ print("leaving")
 
 def test_make_loader__workers_still_at_work_do_not_keep_the_process_from_ending() -> None:
     command = [sys.executable, "-c", LEAK, str(Path(__file__).parent)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert (done.returncode, done.stdout) == (0, "leaving\n"), done.stderr

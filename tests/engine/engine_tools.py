@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -90,18 +89,18 @@ def assert_same(a: Trained, b: Trained) -> None:
         assert torch.equal(value, b.weights[name]), name
 
 
-def slow_batches(start: int) -> Iterator[dict[str, Tensor]]:
-    """Batches that say when they are asked for and take their time."""
+def led_batches(start: int) -> Iterator[dict[str, Tensor]]:
+    """Batches that say when they are asked for, and come once a line is there to be read."""
     for step, batch in enumerate(batches(start), start=start):
         print(f"at {step}", flush=True)
-        time.sleep(0.15)
+        sys.stdin.readline()
         yield batch
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     try:
-        train(Path(sys.argv[1]), slow_batches, replace(SETTINGS, save_every=1000))
+        train(Path(sys.argv[1]), led_batches, replace(SETTINGS, save_every=1000))
     except Interrupted as stop:
         print(stop, flush=True)
         sys.exit(stop.exit_code)

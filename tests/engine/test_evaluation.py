@@ -183,7 +183,8 @@ def test_evaluate__memory_does_not_grow_with_frames() -> None:
         return high
 
     peak(4)
-    assert peak(60) < peak(15) + 45 * 4096
+    # How many frames meet in memory is up to the threads: a few hundred KiB, whatever the number of frames.
+    assert peak(240) < peak(15) + 225 * 4096
 
 
 def test_evaluate__reads_only_a_few_frames_ahead() -> None:

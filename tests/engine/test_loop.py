@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -60,11 +59,14 @@ def test_fit__resumes_to_the_bit_after_several_crashes(tmp_path):
 
 def test_fit__saves_on_sigterm_and_resumes_to_the_bit(tmp_path):
     command = [sys.executable, engine_tools.__file__, tmp_path / "cut"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
-        while process.stdout.readline() != "at 5\n":
-            assert process.poll() is None
-        process.send_signal(SIGTERM)
+        for step in range(6):
+            assert process.stdout.readline() == f"at {step}\n"
+            if step == 5:
+                process.send_signal(SIGTERM)  # it is there before the line that lets the run go on
+            print(flush=True, file=process.stdin)
         said = process.stdout.read()
     assert process.returncode == 1
     assert "stopped at step 6 of 13" in said
@@ -212,13 +214,24 @@ def test_fit__tells_of_every_line(tmp_path):
     assert trained.result.metrics["val/step"] == 13
 
 
-def test_fit__logs_how_long_it_waits_for_data(tmp_path):
+def test_fit__logs_how_long_it_waits_for_data(tmp_path, monkeypatch):
+    """By a clock that stands still but while a batch is awaited, 3 seconds, and while it is learned from, 1 second."""
+    now = [0.0]
+    monkeypatch.setattr("vasomim.engine.meters.time.perf_counter", lambda: now[0])
+
     def late(start: int) -> Iterator[dict[str, Tensor]]:
         for batch in batches(start):
-            time.sleep(0.03)
+            now[0] += 3
             yield batch
 
-    assert train(tmp_path, late).result.metrics["data_wait"] > 0.5
+    class Slow(TinyTask):
+        def forward(self, batch, progress):
+            now[0] += 1 / 2  # a batch is learned from in two parts
+            return super().forward(batch, progress)
+
+    metrics = train(tmp_path, late, make_task=Slow).result.metrics
+    assert metrics["data_wait"] == pytest.approx(3 / 4)
+    assert metrics["samples_per_second"] == pytest.approx(8 / 4)
 
 
 def test_fit__says_that_the_batches_ended_early(tmp_path):

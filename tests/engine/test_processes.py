@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,7 @@ TWO = 2
 
 def start(folder: Path, *arguments: str) -> list[subprocess.Popen[str]]:
     """The script in two processes, with the variables that torchrun would set."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "TORCHELASTIC_RUN_ID": "test"}
     counts = {"WORLD_SIZE": str(TWO), "LOCAL_WORLD_SIZE": str(TWO), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, several_processes.__file__, str(folder), *arguments]
     return [
@@ -46,7 +44,18 @@ def start(folder: Path, *arguments: str) -> list[subprocess.Popen[str]]:
     ]
 
 
-def outputs(processes: Sequence[subprocess.Popen[str]], timeout: float = 200) -> list[str]:
+def free_port() -> int:
+    """A port that nobody listens at, and that no connection is given before the processes are up seconds later: it lies
+    below those that systems choose from."""
+    first = 20_000 + os.getpid() % 10_000  # another one than that of tests beside these
+    for port in range(first, first + 1000):
+        with socket.socket() as trial, suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
+
+
+def outputs(processes: Sequence[subprocess.Popen[str]], timeout: float = 800) -> list[str]:
     """What each said until it ended; none outlives the call."""
     try:
         return [process.communicate(timeout=timeout)[0] for process in processes]
@@ -57,7 +66,7 @@ def outputs(processes: Sequence[subprocess.Popen[str]], timeout: float = 200) ->
 
 def wait_for(paths: Sequence[Path], processes: Sequence[subprocess.Popen[str]]) -> None:
     while not all(path.exists() for path in paths):
-        if any(process.poll() for process in processes):
+        if any(process.poll() is not None for process in processes):
             pytest.fail("".join(outputs(processes)))
         time.sleep(0.1)
 

@@ -89,7 +89,7 @@ network, config = folder.load_segmenter(Path({str(run_folder)!r}))
 frame = numpy.zeros((1, 1, 32, 32), numpy.float32)
 folder.write_export(network, config, "", Path({str(tmp_path / "out")!r}), "onnx", [frame])
 """
-    ended = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, timeout=120)
+    ended = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, timeout=200)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert not (tmp_path / "out").exists()
     (left,) = tmp_path.glob(".*")

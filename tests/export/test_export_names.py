@@ -27,7 +27,10 @@ def exported(out: Path) -> dict[str, Any]:
     return config
 
 
-def test_export__writes_weights_of_the_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export__writes_weights_of_the_package(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vasomim.commands.export.COMPARED", 1)  # a frame and its cut: seconds each, of a large network
     assert main(["export", "fast", "--out", "out", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["mask_dice"] > 0.99
     assert exported(tmp_path / "out")["weights"] == "fast"

@@ -97,6 +97,6 @@ def test_predict__of_an_exported_network_needs_no_torch(
         str(tmp_path / "o"),
     ]
     script = f"import sys; from vasomim.cli.app import main; sys.exit(main({words!r}) or ('torch' in sys.modules) * 9)"
-    ended = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=200)
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "o" / "masks" / "a.png").is_file()

@@ -42,7 +42,7 @@ PATIENT: dict[str, Any] = {
 PRIVATE = ("Ligusterholz geheim", "Spindelstrauch^Privat")
 """Texts in private elements, one of them inside a sequence."""
 SECRETS = (
-    "quittenbaum", "xaverine", "90817263", "19470312", "mirabellstein", "holunderweg", "schlehdorn", "5566778",
+    "quittenbaum", "xaverine", "90817263", "19470312", "mirabellstein", "holunderweg", "schlehdorn", "acc5566778",
     "20310405", "091733", "stu99001", "weissdorn", "ebereschen", "kornelkirsch", "vogelbeer", "felsenbirne", "ottilie",
     "sanddorner", "gundolf", "traubenkirsch", "ewald", "pfaffenhut", "geraet-31337", "berberitzen", "ligusterholz",
     "spindelstrauch",

@@ -28,7 +28,7 @@ def test_draw_mask__goes_from_easy_to_hard() -> None:
         mask = task.draw_mask(batch, difficulty, replace(MIDWAY, epoch=epoch))
         assert mask.sum(1).tolist() == [32] * len(mask)
         shares.append(mask.gather(1, hardest).float().mean().item())
-    assert shares == sorted(shares)
+    assert shares == sorted(set(shares))
     assert shares[-1] == 1.0
 
 

@@ -90,6 +90,7 @@ def test_line_chart__survives_any_numbers(points: list[tuple[float, float]], log
     svg = line_chart({"a": points}, "t", log_y=log_y)
     ET.fromstring(svg)
     coordinates = [float(v) for v in re.findall(r' (?:x|y|x1|x2|y1|y2|cx|cy)="([^"]+)"', svg)]
+    assert coordinates
     assert all(-1 <= value <= 700 for value in coordinates)
 
 
