@@ -94,6 +94,18 @@ def test_segmentor__leaves_what_a_run_leaves(guide: Path) -> None:
     assert "val/dice" in json.loads((guide / "metrics.jsonl").read_text().splitlines()[-1])
 
 
+def test_segmentor__repeated_exports_the_same_weights(frames: Path, tmp_path: Path) -> None:
+    """Measuring a finished run must not train its normalisation layers."""
+    optim = dataclasses.replace(FEW, steps=2)
+    data = {"inputs": (frames / "images",), "model": "unext_test", "img_size": SIZE, "holdout": 0.25}
+    config = SegmentorConfig(**data, out=tmp_path / "run", optim=optim, run=RUN)
+    weights = config.out / "export" / "model.safetensors"
+    assert segmentor.run(config) == 0
+    first = weights.read_bytes()
+    assert segmentor.run(config) == 0
+    assert weights.read_bytes() == first
+
+
 def test_finetune__every_seed_holds_out_the_same_frames(frames: Path, tmp_path: Path) -> None:
     """A run that goes on from another's weights must not be judged by what that one learned from."""
     learned = []
