@@ -125,7 +125,7 @@ def fit(
         on_step: called with the step and the values of every line logged.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM on any process; the message says where the run will go on.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP on any process; the message says where the run will go on.
         TrainingError: losses stay non-finite, the device is out of memory, the batches end early, or another process
             is lost.
         CheckpointError: no checkpoint can be read, or it is not of this task.
