@@ -9,7 +9,6 @@ import pytest
 
 from vasomim.engine.signals import stop_signals
 
-
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 

@@ -22,6 +22,7 @@ from vasomim.config import (
     RunConfig,
     SegmentorConfig,
     dump_config,
+    idle_settings,
 )
 from vasomim.data.augment import JointCrop
 from vasomim.data.extraction import VesselStore, extract_folder
@@ -83,6 +84,8 @@ def start_processes(config: TrainingConfig) -> Fabric:
     fabric = build_fabric(run.device, run.precision, run.devices, run.strategy)
     if not fabric.is_global_zero:
         only_listen()
+    for line in idle_settings(config):
+        warn(line)
     if fabric.world_size == 1 and run.strategy != "auto":
         warn(f"run.strategy={run.strategy} has no effect: there is one device")
     with first_alone(fabric):
