@@ -43,8 +43,10 @@ def run(config: PredictConfig, *, json: bool = False, verbose: bool = False) -> 
         "subtract": config.dicom.subtract,
         "keep_identity": config.keep_identity,
     }
-    folder = open_folder(predictor, config.out, parts, settings)
-    with progress_bar("predicting", len(frames)) as step:
+    with (
+        open_folder(predictor, config.out, parts, settings) as folder,
+        progress_bar("predicting", len(frames)) as step,
+    ):
         summary = _predict(predictor, frames, folder, config, step)
     if summary.failures:
         warn(f"{len(summary.failures)} file(s) could not be used; the others are done")

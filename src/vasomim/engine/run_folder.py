@@ -20,7 +20,7 @@ import yaml
 
 from vasomim._version import __version__
 from vasomim.errors import MisuseError, VasomimError
-from vasomim.files import clear_leftovers, contents, write_text, writing
+from vasomim.files import clear_leftovers, contents, take_folder, write_text, writing
 
 FRAMES = {"data": "the frames", "held_out": "the frames held out"}
 """Facts by which a run that goes on tells that its frames are still the same."""
@@ -75,7 +75,7 @@ class RunFolder:
         identity = config_text if identity is None else identity
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
-        lock = _acquire(path) if writer else None
+        lock = take_folder(path) if writer else None
         try:
             record = _adopt(path, verb, identity, usual)
             record["identity"] = identity
@@ -88,7 +88,8 @@ class RunFolder:
             run = cls(path, verb, record, lock)
             run._save_record()
         except BaseException:
-            _release(lock)
+            if lock is not None:
+                lock.close()
             raise
         return run
 
@@ -169,7 +170,7 @@ class RunFolder:
         try:
             self._save_record()
         finally:
-            _release(self._lock)
+            self._lock.close()
             self._lock = None
 
     def __enter__(self) -> Self:
@@ -300,27 +301,3 @@ def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
         except ValueError:
             continue
-
-
-def _acquire(path: Path) -> IO[str]:
-    """Lock the folder for this process. The system drops the lock when the process ends, however it ends."""
-    with writing(path / ".lock"):
-        file = (path / ".lock").open("a", encoding="utf-8")
-    if sys.platform == "win32":
-        return file
-    import fcntl
-
-    try:
-        # A POSIX lock, for data workers must not inherit it: one left behind would keep the folder shut.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise MisuseError(
-            f"another process is writing {path}; wait for it to end, stop it, or choose another --out"
-        ) from None
-    return file
-
-
-def _release(lock: IO[str] | None) -> None:
-    if lock is not None:
-        lock.close()
