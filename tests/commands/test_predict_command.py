@@ -128,7 +128,7 @@ def test_predict__one_bad_frame_in_thirty(tmp_path: Path, weights: str, capsys: 
 
 def test_predict__misuse_is_named_before_anything_is_written(frames: Path, weights: str, tmp_path: Path) -> None:
     wrong = [
-        (PredictConfig(out=tmp_path / "out", weights=weights), "no input"),
+        (PredictConfig(out=tmp_path / "out", weights=weights), "got no frames"),
         (settings(tmp_path / "none", weights), "no such file"),
         (settings(frames, str(tmp_path / "none")), "no weights at"),
         (settings(frames, weights, threshold=1.5), "threshold"),
