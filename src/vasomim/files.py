@@ -16,11 +16,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from vasomim.errors import LongNameError, MisuseError, WriteError
 
 _BESIDE = re.compile(r"\.[0-9a-f]{16}\.(\d+)")
+_LOCK = ".lock"
+"""Of a folder that one process at a time may write."""
 
 
 @contextmanager
@@ -231,6 +233,30 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+
+
+def take_folder(folder: Path) -> IO[str]:
+    """Hold a folder for this process until the file that comes back is closed, or the process ends, however it ends.
+
+    Raises:
+        MisuseError: another process holds it.
+        LongNameError, WriteError: nothing can be written there.
+    """
+    with writing(folder / _LOCK):
+        file = (folder / _LOCK).open("a", encoding="utf-8")
+    if sys.platform == "win32":
+        return file
+    import fcntl
+
+    try:
+        # A POSIX lock, for data workers must not inherit it: one left behind would keep the folder shut.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise MisuseError(
+            f"another process is writing {folder}; wait for it to end, stop it, or choose another --out"
+        ) from None
+    return file
 
 
 @contextmanager

@@ -68,7 +68,7 @@ def test_inspect__exports_and_reads_its_own_export(weights, capsys, target):
         (["--export", "timm"], 2, "needs --out DIR"),
         (["--out", "x"], 2, "out has an effect with export alone"),
         (["--model", "vit_tset"], 2, "did you mean vit_test"),
-        (["--export", "timm", "--out", "{tmp}"], 2, "is not empty; choose another folder"),
+        (["--export", "timm", "--out", "{tmp}"], 2, "is not empty; choose another --out"),
         (["--export", "keras", "--out", "x"], 2, "one of timm, hf-vit, hf-vitmae"),
     ],
 )

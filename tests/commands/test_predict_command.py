@@ -13,6 +13,7 @@ from vasomim.commands.predict import run
 from vasomim.config import PredictConfig
 from vasomim.data.frames import write_png
 from vasomim.errors import CheckpointError, MisuseError
+from vasomim.files import contents
 from vasomim.models.registry import create_model
 from vasomim.models.weights import save_pretrained
 
@@ -94,7 +95,7 @@ def test_predict__a_file_and_masks_alone(frames: Path, weights: str) -> None:
         threshold=0.4,
     )
     assert run(config, json=True, verbose=False) == 0
-    assert sorted(path.name for path in config.out.iterdir()) == ["masks", "predictions.json"]
+    assert contents(config.out) == ["masks", "predictions.json"]
     assert [path.name for path in (config.out / "masks").iterdir()] == ["1.png"]
 
 
@@ -127,7 +128,7 @@ def test_predict__one_bad_frame_in_thirty(tmp_path: Path, weights: str, capsys: 
 
 def test_predict__misuse_is_named_before_anything_is_written(frames: Path, weights: str, tmp_path: Path) -> None:
     wrong = [
-        (PredictConfig(out=tmp_path / "out", weights=weights), "no input"),
+        (PredictConfig(out=tmp_path / "out", weights=weights), "got no frames"),
         (settings(tmp_path / "none", weights), "no such file"),
         (settings(frames, str(tmp_path / "none")), "no weights at"),
         (settings(frames, weights, threshold=1.5), "threshold"),

@@ -102,7 +102,7 @@ def test_run__verify(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_run__refuses(tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match="no such file or folder"):
         run(config(tmp_path / "pack", tmp_path / "none"))
-    with pytest.raises(MisuseError, match="got no input"):
+    with pytest.raises(MisuseError, match="got no frames"):
         run(config(tmp_path / "pack"))
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from vasomim.build.running import build_crop
-from vasomim.commands import finetune, prepare, pretrain, segmentor
+from vasomim.commands import extract, finetune, prepare, pretrain, segmentor
 from vasomim.commands.training import open_unlabelled, training_run
 from vasomim.config import (
     CropConfig,
+    ExtractConfig,
     FinetuneConfig,
     MaskingConfig,
     OptimConfig,
@@ -29,6 +31,7 @@ from vasomim.data.splits import split_holdout
 from vasomim.errors import CheckpointError, MisuseError
 from vasomim.models.weights import load_pretrained, read_state_dict
 from vasomim.synth import generate
+from vasomim.vessels import METHOD_VERSION
 
 SIZE = 64
 RUN = RunConfig(device="cpu", num_workers=0, log_every=1, save_every=2, validate_every=2)
@@ -94,6 +97,21 @@ def test_segmentor__leaves_what_a_run_leaves(guide: Path) -> None:
     assert facts["kind"] == "segmentor"
     assert torch.isfinite(model(torch.rand(1, 1, SIZE, SIZE))).all()
     assert "val/dice" in json.loads((guide / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+def test_segmentor__says_what_extracted_and_repeated_exports_the_same_weights(frames: Path, tmp_path: Path) -> None:
+    """Measuring a finished run must not train its normalisation layers."""
+    optim = dataclasses.replace(FEW, steps=2)
+    data: dict[str, Any] = {"inputs": (frames / "images",), "model": "unext_test", "img_size": SIZE, "holdout": 0.25}
+    vessels = tmp_path / "vessels"
+    assert extract.run(ExtractConfig(inputs=data["inputs"], out=vessels, method="reference", workers=1)) == 0
+    config = SegmentorConfig(**data, vessels=vessels, out=tmp_path / "run", optim=optim, run=RUN)
+    weights = config.out / "export" / "model.safetensors"
+    assert segmentor.run(config) == 0
+    assert load_pretrained(config.out)[1]["extraction"] == f"reference {METHOD_VERSION}", "whatever the settings say"
+    first = weights.read_bytes()
+    assert segmentor.run(config) == 0
+    assert weights.read_bytes() == first
 
 
 def test_finetune__every_seed_holds_out_the_same_frames(frames: Path, tmp_path: Path) -> None:

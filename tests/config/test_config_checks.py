@@ -52,14 +52,20 @@ from vasomim.errors import ConfigError
             [f"{name} must be at least 0, got -1" for name in ("seed", "cine", "workers")],
         ),
         (lambda: RunConfig(seed=-1), ["seed must be at least 0, got -1"]),
+        (lambda: RunConfig(seed=1 << 63), ["seed must be below 2^63, got 9223372036854775808"]),
         (lambda: DemoConfig(seed=-2), ["seed must be at least 0, got -2"]),
         (lambda: BenchmarkMethodsConfig(seeds=(1, -3)), ["seeds must be at least 0, got -3"]),
         (lambda: DoctorConfig(workers=-3), ["workers must be at least 0, got -3"]),
         (
-            lambda: EvaluateConfig(weights="a", predictions=Path("b"), threshold=0.3, size=0, batch_size=0),
+            lambda: EvaluateConfig(
+                weights="a", predictions=Path("b"), threshold=0.3, output="main", flip=True, size=0, batch_size=0
+            ),
             [
                 "give either weights or predictions, not both",
-                "threshold has no effect on predictions, which are masks already; leave it out",
+                *(
+                    f"{name} has no effect on predictions, which are masks already; leave it out"
+                    for name in ("threshold", "output", "flip")
+                ),
                 "size must be at least 1, got 0",
                 "batch_size must be at least 1, got 0",
             ],
@@ -67,6 +73,12 @@ from vasomim.errors import ConfigError
         (
             lambda: PretrainConfig(img_size=100),
             ["img_size must be a multiple of 16 px, the patches of mae_vit_tiny_patch16, got 100; take 96 or 112"],
+        ),
+        (lambda: FinetuneConfig(img_size=0), ["img_size must be at least 1, got 0"]),
+        (lambda: DemoConfig(minutes=0), ["minutes must be above 0, got 0"]),
+        (
+            lambda: PretrainConfig(decoder_embed_dim=0, decoder_depth=-1),
+            ["decoder_embed_dim must be at least 1, got 0", "decoder_depth must be at least 0, got -1"],
         ),
         (
             lambda: FinetuneConfig(img_size=20, stride=2),

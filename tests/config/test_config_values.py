@@ -18,6 +18,7 @@ from vasomim.config.values import coerce, plain
         (3, int, 3),
         ("1e3", int, 1000),
         (4.0, int, 4),
+        ("9007199254740993", int, 2**53 + 1),
         (2, float, 2.0),
         ("1e-4", float, 1e-4),
         (0.1, str, "0.1"),

@@ -13,8 +13,7 @@ from vasomim.config import (
     OptimConfig,
     PretrainConfig,
     SegmentorConfig,
-    idle_in_finetuning,
-    idle_in_pretraining,
+    idle_settings,
     load_config,
 )
 from vasomim.config.loading import recipe_names, recipe_text
@@ -81,11 +80,9 @@ def test_recipe__of_a_method_has_the_encoder_steps_and_batch_of_vasomim(name: st
     assert all(getattr(other, part) == getattr(ours, part) for part in shared)
 
 
-@pytest.mark.parametrize("name", [name for name in recipe_names() if verb_of(name) in ("pretrain", "finetune")])
+@pytest.mark.parametrize("name", recipe_names())
 def test_recipe__changes_nothing_that_has_no_effect(name: str) -> None:
-    config = load_config(VERBS[verb_of(name)].config, Path(name))
-    idle = idle_in_pretraining if isinstance(config, PretrainConfig) else idle_in_finetuning
-    assert idle(config) == []
+    assert idle_settings(load_config(VERBS[verb_of(name)].config, Path(name))) == []
 
 
 def test_model_names__are_those_of_the_registry() -> None:

@@ -116,6 +116,7 @@ def test_fit__returns_at_once_where_the_run_is_complete(tmp_path):
     assert again.result.resumed_from == again.result.step == SETTINGS.total_steps
     assert again.result.metrics == whole.result.metrics
     assert_same(again, whole)
+    assert not any(part.training for part in again.task.modules())
 
 
 def test_fit__accumulates_to_the_gradient_of_the_whole_batch(tmp_path):

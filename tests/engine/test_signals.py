@@ -9,15 +9,28 @@ import pytest
 
 from vasomim.engine.signals import stop_signals
 
+CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+
+@pytest.mark.parametrize("number", CAUGHT)
 def test_stop_signals__raise_the_flag_and_restore_the_handlers(number):
-    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    before = {n: signal.getsignal(n) for n in CAUGHT}
     with stop_signals() as stop:
         assert not stop.requested
         signal.raise_signal(number)
         assert stop.requested
-    assert before == {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    assert before == {n: signal.getsignal(n) for n in CAUGHT}
+
+
+def test_stop_signals__leave_what_is_ignored_alone():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.requested
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_stop_signals__let_a_second_ctrl_c_through():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,14 +60,34 @@ def test_export__then_predict_and_evaluate(
     assert (masks["torch"] == masks["openvino"]).mean() > 0.95
     capsys.readouterr()
     assert evaluate(EvaluateConfig(inputs=(labelled,), weights=str(out), backend="openvino"), json=True) == 0
-    computed_by = json.loads(capsys.readouterr().out)["protocol"]["computed_by"]
-    assert (computed_by["name"], computed_by["device"]) == ("openvino", "cpu")
+    protocol = json.loads(capsys.readouterr().out)["protocol"]
+    assert (protocol["computed_by"]["name"], protocol["computed_by"]["device"]) == ("openvino", "cpu")
+    assert protocol["weights"]["name"] == "my_run (openvino, int8)", "and not the name of its folder"
 
 
 def test_export__onnx_on_synthetic_frames(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(ExportConfig(inputs=(str(run_folder),), out=tmp_path / "out"), json=False) == 0
     assert "largest_difference" in capsys.readouterr().out
     assert (tmp_path / "out" / "model.onnx").is_file()
+
+
+def test_export__takes_no_card_from_the_folder_above(run_folder: Path, tmp_path: Path) -> None:
+    run_without_card = tmp_path / "project" / "run"
+    shutil.copytree(run_folder / "export", run_without_card)
+    (run_without_card / "README.md").unlink()
+    (tmp_path / "project" / "README.md").write_text("Something else.")
+    assert run(ExportConfig(inputs=(str(run_without_card),), out=tmp_path / "out")) == 0
+    assert (tmp_path / "out" / "README.md").read_text().startswith("Research use, not a medical device.")
+
+
+def test_export__settings_of_8_bits_alone_are_told(
+    run_folder: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ExportConfig(inputs=(str(run_folder),), out=tmp_path / "out", calibration=(labelled,), calibration_frames=3)
+    assert run(asked) == 0
+    said = capsys.readouterr().err
+    assert "without --int8 nothing is calibrated" in said
+    assert "--calibration-frames has no effect without --int8" in said
 
 
 def test_export__misuse_is_named_before_anything_is_written(run_folder: Path, labelled: Path, tmp_path: Path) -> None:

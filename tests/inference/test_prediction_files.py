@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +153,22 @@ def test_predict_files__refuses_a_folder_of_something_else(source: Path, tmp_pat
     with pytest.raises(MisuseError, match="not empty"):
         predict(source, out)
     assert not (out / "masks").exists()
+
+
+def test_predict_files__refuses_a_folder_that_another_process_writes(source: Path, tmp_path: Path) -> None:
+    """Both would lose what the other writes: entries of predictions.json, and runs that are not whole yet."""
+    out = tmp_path / "out"
+    code = (
+        "import sys; from pathlib import Path; from vasomim.inference.writers import Parts, PredictionFolder\n"
+        f"with PredictionFolder(Path({str(out)!r}), {{}}, Parts()): print('open', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        with pytest.raises(MisuseError, match="another process is writing"):
+            predict(source, out)
+        other.communicate()
+    assert predict(source, out).predicted == len(NAMES)
 
 
 def test_predict_files__refuses_a_file_as_folder(source: Path, tmp_path: Path) -> None:

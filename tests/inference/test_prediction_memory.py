@@ -31,11 +31,11 @@ def peak_of(folder: Path, frames: int) -> int:
     make_run(folder / "in" / "a.dcm", masks)
     del masks
     predictor = Predictor(Darkness(), config("resize", SIDE), device="cpu", precision="fp32", batch_size=2, name="tiny")
-    out = open_folder(predictor, folder / "out", Parts(overlays=False, probability=False), {})
     runs = group_by_file(open_frames([folder / "in"]).records)
     tracemalloc.start()
     try:
-        done = predict_runs(predictor, runs, out, RunOptions(parts=RunParts(dicom=False, movie="none")))
+        with open_folder(predictor, folder / "out", Parts(overlays=False, probability=False)) as out:
+            done = predict_runs(predictor, runs, out, RunOptions(parts=RunParts(dicom=False, movie="none")))
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

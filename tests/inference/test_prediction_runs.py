@@ -40,9 +40,9 @@ def predict(source: Path, out: Path, *, network: Darkness | None = None, frames:
     options = {name: more.pop(name) for name in ("parts", "smoothing", "keep_identity") if name in more}
     using = predictor(network)
     settings = {"smoothing": options.get("smoothing", 0), "keep_identity": options.get("keep_identity", False)}
-    folder = open_folder(using, out, more.pop("pictures", Parts()), settings)
-    records = open_frames([source], frames).records
-    return predict_runs(using, group_by_file(records), folder, RunOptions(**options), **more)
+    with open_folder(using, out, more.pop("pictures", Parts()), settings) as folder:
+        records = open_frames([source], frames).records
+        return predict_runs(using, group_by_file(records), folder, RunOptions(**options), **more)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -203,11 +203,11 @@ def test_predict_runs__a_run_that_cannot_be_written_keeps_what_it_gave(
 
 def test_predict_runs__a_failure_costs_no_picture_of_the_same_name(source: Path, tmp_path: Path) -> None:
     using = predictor()
-    folder = open_folder(using, tmp_path / "out", Parts())
     write_frames(tmp_path / "pictures", ["run_0002.png"])
-    predict_into(using, open_frames([tmp_path / "pictures"]), folder)
     (source / "deep" / "b.dcm").write_bytes((source / "deep" / "b.dcm").read_bytes()[:-500])
-    predict_runs(using, group_by_file(open_frames([source]).records), folder, RunOptions())
+    with open_folder(using, tmp_path / "out", Parts()) as folder:
+        predict_into(using, open_frames([tmp_path / "pictures"]), folder)
+        predict_runs(using, group_by_file(open_frames([source]).records), folder, RunOptions())
     assert list(folder.failures) == ["run_0002"]
     assert list(folder.frames) == ["run_0002"]
     assert (tmp_path / "out" / "masks" / "run_0002.png").is_file()

@@ -115,7 +115,7 @@ def _one_line_warnings() -> Iterator[None]:
 def _stopped_as_by_ctrl_c() -> Iterator[None]:
     """SIGTERM, and SIGHUP where the terminal closes, stop as Ctrl-C does: what is done stays and the end is told.
 
-    A signal that is ignored, as under nohup, stays so. Trainings take Ctrl-C and SIGTERM themselves, and save first.
+    A signal that is ignored, as under nohup, stays so. Trainings take all three themselves, and save first.
     """
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():  # no other may set handlers

@@ -94,7 +94,7 @@ def _flags_of(defaults: object, prefix: str, ambiguous: set[str], *, shared: boo
 def _input_flags(doc: str) -> dict[str, Any]:
     again = _argument("The same as INPUT; may be repeated.", "INPUT")
     return {
-        INPUTS: Annotated[tuple[str, ...], tyro.conf.Positional, _argument(doc, "INPUT")],
+        INPUTS: Annotated[tuple[str, ...], tyro.conf.Positional, _argument(doc, "[INPUT ...]")],
         "data": Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction, again],
     }
 

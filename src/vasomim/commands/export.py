@@ -15,6 +15,7 @@ from vasomim.data.samples import FrameDataset
 from vasomim.errors import MisuseError
 from vasomim.files import refuse_filled
 from vasomim.inference.backends import Images, require_modules
+from vasomim.inference.predictor import weights_name
 from vasomim.models.shipped import shipped_weights, weights_path
 from vasomim.models.trained_on import read_trained_on
 
@@ -26,13 +27,14 @@ WORTH_A_WARNING = 0.9
 
 def run(config: ExportConfig, *, json: bool = False, verbose: bool = False) -> int:
     """Write OUT with the network, its config and card; print how it agrees with torch."""
-    path, output = _weights(config)
+    path, output, name = _weights(config)
     packages = ("onnx", "onnxscript", "onnxruntime", *(["openvino"] if config.format == "openvino" else []))
     require_modules(*packages, purpose=f"exporting to {config.format}")
     from vasomim.export.folder import load_segmenter, write_export  # needs what was just asked for
 
     refuse_filled(config.out)
     network, described = load_segmenter(path, output)
+    described["name"] = f"{name} ({config.format}{', int8' if config.int8 else ''})"
     frames = list(_frames(config, described.get("inference", {})))
     calibration = frames[COMPARED:] if config.int8 else []
     if verbose:
@@ -48,7 +50,7 @@ def run(config: ExportConfig, *, json: bool = False, verbose: bool = False) -> i
         read_trained_on(path),
     )
     agreement = facts["agreement"]
-    if agreement["mask_dice"] < WORTH_A_WARNING:
+    if config.int8 and agreement["mask_dice"] < WORTH_A_WARNING:
         warn(
             f"masks of the exported network agree with torch's by Dice {agreement['mask_dice']:.3f} only; give "
             "--calibration frames like those it will see, or leave --int8 out"
@@ -59,15 +61,20 @@ def run(config: ExportConfig, *, json: bool = False, verbose: bool = False) -> i
     return 0
 
 
-def _weights(config: ExportConfig) -> tuple[Path, str | None]:
-    """Where the weights are, and which of their outputs is meant."""
+def _weights(config: ExportConfig) -> tuple[Path, str | None, str]:
+    """Where the weights are, which of their outputs is meant, and what they are called."""
     if len(config.inputs) != 1:
         raise MisuseError(f"got {len(config.inputs)} INPUTs, need one: a run folder, its export folder or weight file")
-    if config.calibration and not config.int8:
-        warn("--calibration has an effect with --int8 alone, other than the frames to compare on")
-    name = config.inputs[0]
-    shipped = shipped_weights(name)
-    return weights_path(name), config.output or (shipped.output if shipped else None)
+    if not config.int8:
+        if config.calibration:
+            warn("without --int8 nothing is calibrated: --calibration only gives the frames to compare on")
+        if config.calibration_frames != ExportConfig().calibration_frames:
+            warn("--calibration-frames has no effect without --int8")
+    given = config.inputs[0]
+    path, shipped = weights_path(given), shipped_weights(given)
+    if shipped is not None:
+        return path, config.output or shipped.output, given
+    return path, config.output, weights_name(path)
 
 
 def _frames(config: ExportConfig, inference: Mapping[str, Any]) -> Iterator[Images]:
@@ -98,6 +105,6 @@ def _image(dataset: FrameDataset, index: int) -> Any:
 
 def _card(weights: Path) -> str:
     """The card beside the weights, or a line that stands in for it."""
-    places = (weights / "export", weights, weights.parent)
+    places = (weights.parent,) if weights.is_file() else (weights / "export", weights)
     found = next((place / "README.md" for place in places if (place / "README.md").is_file()), None)
     return found.read_text(encoding="utf-8") if found else "Research use, not a medical device.\n"

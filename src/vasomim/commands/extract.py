@@ -6,16 +6,10 @@ from vasomim.commands.console import print_result, progress_bar, say, warn
 from vasomim.config import ExtractConfig
 from vasomim.data.extraction import extract_folder
 from vasomim.data.open import open_frames
-from vasomim.errors import MisuseError
 
 
 def run(config: ExtractConfig, *, json: bool = False, verbose: bool = False) -> int:
     """Write OUT/masks/, OUT/vesselness/ where asked, and OUT/preview.png; 1 where a frame could not be used."""
-    if not config.inputs:
-        raise MisuseError("got no input; name a folder of frames")
-    missing = [str(path) for path in config.inputs if not path.exists()]
-    if missing:
-        raise MisuseError(f"no such file or folder: {', '.join(missing)}")
     device = "cpu" if config.device == "cpu" else _resolved(config.device)
     frames = open_frames(config.inputs, config.dicom.frames, subtract=config.dicom.subtract)
     with progress_bar("extracting vessels", len(frames)) as step:

@@ -22,7 +22,7 @@ from vasomim.commands.training import (
     training_run,
     with_anatomy,
 )
-from vasomim.config import FinetuneConfig, idle_in_finetuning
+from vasomim.config import FinetuneConfig
 from vasomim.data.open import open_frames, open_labelled
 from vasomim.data.partial import PartlyLabelled, partly_labelled
 from vasomim.data.samples import FrameDataset, subset, vessels_as_labels
@@ -65,8 +65,6 @@ class LabelledData:
 
 def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
     """Train on the chosen labels, export to OUT/export, write OUT/report.html."""
-    for line in idle_in_finetuning(config):
-        warn(line)
     torch.manual_seed(config.run.seed)
     with training_run(config, "finetune") as (fabric, folder):
         data = open_data(config, fabric, folder)

@@ -9,6 +9,7 @@ from typing import Any
 from vasomim.commands.console import say
 from vasomim.config import InspectConfig
 from vasomim.errors import MisuseError
+from vasomim.files import refuse_filled
 from vasomim.models.inspection import inspect_weights
 from vasomim.models.key_export import save_for
 
@@ -28,8 +29,7 @@ def run(config: InspectConfig, *, json: bool = False, verbose: bool = False) -> 
 def _export(config: InspectConfig, *, json: bool) -> int:
     if config.out is None or len(config.inputs) != 1:
         raise MisuseError("--export takes one INPUT and needs --out DIR, a new folder")
-    if config.out.exists() and any(config.out.iterdir()):
-        raise MisuseError(f"{config.out} is not empty; choose another folder for the export")
+    refuse_filled(config.out)
     assert config.export is not None
     written = save_for(config.export, config.out, config.inputs[0])
     if json:

@@ -11,7 +11,6 @@ from vasomim.data.dicom.parsing import is_dicom, require_pydicom
 from vasomim.data.listing import RUN_SUFFIXES, list_frames
 from vasomim.data.open import open_frames
 from vasomim.data.samples import FrameDataset, subset
-from vasomim.errors import MisuseError
 from vasomim.inference.files import PredictionSummary, combine, open_folder, outside, predict_into
 from vasomim.inference.predictor import Predictor
 from vasomim.inference.writers import Parts, PredictionFolder
@@ -20,7 +19,6 @@ from vasomim.types import Record
 
 def run(config: PredictConfig, *, json: bool = False, verbose: bool = False) -> int:
     """Write OUT/masks/ and more, OUT/runs/ of DICOM files, OUT/predictions.json; 1 where a file could not be used."""
-    _check(config)
     frames = outside(open_frames(config.inputs, config.dicom.frames, subtract=config.dicom.subtract), config.out)
     predictor = Predictor.from_pretrained(
         config.weights,
@@ -43,8 +41,10 @@ def run(config: PredictConfig, *, json: bool = False, verbose: bool = False) -> 
         "subtract": config.dicom.subtract,
         "keep_identity": config.keep_identity,
     }
-    folder = open_folder(predictor, config.out, parts, settings)
-    with progress_bar("predicting", len(frames)) as step:
+    with (
+        open_folder(predictor, config.out, parts, settings) as folder,
+        progress_bar("predicting", len(frames)) as step,
+    ):
         summary = _predict(predictor, frames, folder, config, step)
     if summary.failures:
         warn(f"{len(summary.failures)} file(s) could not be used; the others are done")
@@ -118,12 +118,3 @@ def no_runs(inputs: Sequence[Path], out: Path) -> list[Record]:
 def is_called_run(path: Path) -> bool:
     """Whether a file's name says that it is DICOM."""
     return path.suffix.lower() in RUN_SUFFIXES
-
-
-def _check(config: PredictConfig) -> None:
-    """Inputs are given, and are there."""
-    if not config.inputs:
-        raise MisuseError("got no input; name frames, DICOM files or folders of them")
-    missing = [str(path) for path in config.inputs if not path.exists()]
-    if missing:
-        raise MisuseError(f"no such file or folder: {', '.join(missing)}")

@@ -12,15 +12,11 @@ from vasomim.data.open import open_frames, open_labelled
 from vasomim.data.packed import PackSettings, common_settings, read_head
 from vasomim.data.packing import PackSummary, pack_frames, verify_pack
 from vasomim.data.samples import FrameDataset, with_vessels
-from vasomim.errors import MisuseError
 from vasomim.vessels import METHOD_VERSION
 
 
 def run(config: PrepareConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
     """Write the pack OUT, or check those named; 1 where a frame could not be used or a pack is damaged."""
-    missing = [str(path) for path in config.inputs if not path.exists()]
-    if missing or not config.inputs:
-        raise MisuseError(f"no such file or folder: {', '.join(missing)}" if missing else "got no input; name frames")
     return _verify(config, json=json) if config.verify else _pack(config, json=json)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vasomim.build import build_length, build_pretraining, build_settings, build_views
-from vasomim.commands.console import print_result, say, warn
+from vasomim.commands.console import print_result, say
 from vasomim.commands.training import (
     UnlabelledData,
     device_of,
@@ -17,7 +17,7 @@ from vasomim.commands.training import (
     train,
     training_run,
 )
-from vasomim.config import PretrainConfig, idle_in_pretraining
+from vasomim.config import PretrainConfig
 from vasomim.data.frames import write_png
 from vasomim.engine.report import keep_picture, write_report
 from vasomim.engine.run_folder import RunFolder
@@ -37,8 +37,6 @@ PROBE_FIT, PROBE_TEST = 300, 200
 
 def run(config: PretrainConfig, *, json: bool = False, verbose: bool = False) -> int:  # noqa: ARG001
     """Train, validate with losses and a vessel probe, export the encoder, write OUT/report.html."""
-    for line in idle_in_pretraining(config):
-        warn(line)
     torch.manual_seed(config.run.seed)
     with training_run(config, "pretrain") as (fabric, folder):
         data = open_unlabelled(config, fabric, folder)

@@ -44,7 +44,7 @@ def run(config: SegmentorConfig, *, json: bool = False, verbose: bool = False) -
                 "kwargs": {},
                 "inference": {"mode": "resize", "size": config.img_size},
                 "held_out": dict(final),
-                "extraction": config.extraction,
+                "extraction": data.extraction,
             },
             config,
         )

@@ -22,6 +22,7 @@ from vasomim.config import (
     RunConfig,
     SegmentorConfig,
     dump_config,
+    idle_settings,
 )
 from vasomim.data.augment import JointCrop
 from vasomim.data.extraction import VesselStore, extract_folder
@@ -53,6 +54,8 @@ class UnlabelledData:
     held: FrameDataset
     statistics: tuple[float, float]
     """Mean and standard deviation of the pixels in [0, 1]."""
+    extraction: str
+    """What made the anatomy."""
 
 
 @contextmanager
@@ -83,6 +86,8 @@ def start_processes(config: TrainingConfig) -> Fabric:
     fabric = build_fabric(run.device, run.precision, run.devices, run.strategy)
     if not fabric.is_global_zero:
         only_listen()
+    for line in idle_settings(config):
+        warn(line)
     if fabric.world_size == 1 and run.strategy != "auto":
         warn(f"run.strategy={run.strategy} has no effect: there is one device")
     with first_alone(fabric):
@@ -104,7 +109,7 @@ def identity(config: TrainingConfig) -> str:
 
 def open_unlabelled(config: SegmentorConfig | PretrainConfig, fabric: Fabric, run: RunFolder) -> UnlabelledData:
     """Read frames without their labels, extract what anatomy is missing, hold some frames out."""
-    dataset = frames_with_vessels(config, fabric, run)
+    dataset, extraction = frames_with_vessels(config, fabric, run)
     run.note(data=fingerprint(dataset))
     train, held = split_holdout(dataset, config.holdout)
     if not train:
@@ -113,19 +118,21 @@ def open_unlabelled(config: SegmentorConfig | PretrainConfig, fabric: Fabric, ru
         )
     data, others = subset(dataset, train), subset(dataset, held)
     run.note(held_out=fingerprint(others))
-    return UnlabelledData(data, others, pixel_statistics(data))
+    return UnlabelledData(data, others, pixel_statistics(data), extraction)
 
 
-def frames_with_vessels(config: SegmentorConfig | PretrainConfig, fabric: Fabric, run: RunFolder) -> FrameDataset:
-    """The frames that have extracted anatomy: in the folder named, else in the packs, else extracted now."""
+def frames_with_vessels(
+    config: SegmentorConfig | PretrainConfig, fabric: Fabric, run: RunFolder
+) -> tuple[FrameDataset, str]:
+    """The frames that have extracted anatomy, and what made it: the folder named, else the packs, else we do now."""
     frames = open_frames(config.inputs, config.dicom.frames, subtract=config.dicom.subtract)
     held = common_settings(config.inputs).vessels
     if config.vessels is None and held is not None:
         say(f"taking the vessels packed with the frames ({held})")
-        return frames
+        return frames, held
     with first_alone(fabric):
         store = vessel_store(config, frames, extract=run.writes)
-    return with_anatomy(frames, store)
+    return with_anatomy(frames, store), store.description
 
 
 def with_anatomy(frames: FrameDataset, store: VesselStore | SiblingVessels) -> FrameDataset:
@@ -186,7 +193,7 @@ def train(
 ) -> FitResult:
     """Run the loop with a progress bar, from the newest checkpoint if there is one; `views` go into each batch."""
     length = build_length(config.optim, len(dataset))
-    prepare(task, config.run)
+    set_up_computing(task, config.run)
     optimizer, schedule = build_trainer(task, config.optim, length)
     native = isinstance(config, FinetuneConfig) and config.inference == "tile"
     crop = build_crop(config.crop, config.img_size, native=native)
@@ -204,8 +211,8 @@ def train(
         return fit(fabric, task, optimizer, schedule, batches, run, settings, validate, on_step)
 
 
-def prepare(task: nn.Module, run: RunConfig) -> None:
-    """How the task computes, which changes its results to rounding at most."""
+def set_up_computing(task: nn.Module, run: RunConfig) -> None:
+    """Choose how the task computes, which changes its results to rounding at most."""
     task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions are faster on it, CPU and GPU
     if run.checkpoint_activations and not checkpoint_activations(task):
         warn("run.checkpoint_activations has no effect: the model has no transformer blocks")

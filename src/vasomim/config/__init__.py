@@ -2,7 +2,7 @@
 
 from vasomim.config.benchmarks import BenchmarkMethodsConfig, BenchmarkSpeedConfig
 from vasomim.config.finetuning import FinetuneConfig
-from vasomim.config.idle import idle_in_finetuning, idle_in_pretraining
+from vasomim.config.idle import idle_settings
 from vasomim.config.loading import dump_config, load_config
 from vasomim.config.pretraining import PretrainConfig
 from vasomim.config.sections import (
@@ -58,7 +58,6 @@ __all__ = [
     "SynthesizeConfig",
     "TreeConfig",
     "dump_config",
-    "idle_in_finetuning",
-    "idle_in_pretraining",
+    "idle_settings",
     "load_config",
 ]

@@ -21,14 +21,14 @@ def share(name: str, value: float) -> tuple[bool, str]:
     return 0 <= value <= 1, f"{name} must lie in [0, 1], got {value}"
 
 
-def at_least(name: str, value: float, low: float) -> tuple[bool, str]:
-    """A rule: `value` is no smaller than `low`."""
-    return value >= low, f"{name} must be at least {low}, got {value}"
+def at_least(name: str, value: float | None, low: float) -> tuple[bool, str]:
+    """A rule: `value`, where there is one, is no smaller than `low`."""
+    return value is None or value >= low, f"{name} must be at least {low}, got {value}"
 
 
-def above_zero(name: str, value: float) -> tuple[bool, str]:
-    """A rule: `value` is positive."""
-    return value > 0, f"{name} must be above 0, got {value}"
+def above_zero(name: str, value: float | None) -> tuple[bool, str]:
+    """A rule: `value`, where there is one, is positive."""
+    return value is None or value > 0, f"{name} must be above 0, got {value}"
 
 
 def whole_patches(img_size: int, model: str, stride: int = 1) -> tuple[bool, str]:

@@ -65,7 +65,7 @@ class FinetuneConfig:
             known_model(self.model, "*_unet", "unet_*", "unext_*"),
             at_least("img_size", self.img_size, 1),
             whole_patches(self.img_size, self.model, max(self.stride, 1)),
-            at_least("frame_size", self.img_size if self.frame_size is None else self.frame_size, 1),
+            at_least("frame_size", self.frame_size, 1),
             (self.stride in (1, 2), f"stride must be 1 or 2, got {self.stride}"),
             (self.stride == 1 or self.model.startswith("vit_"), f"stride is for models with a ViT, not {self.model}"),
             (

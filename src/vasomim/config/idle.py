@@ -7,7 +7,10 @@ from dataclasses import fields, is_dataclass
 from functools import reduce
 from typing import Any, get_args
 
+from vasomim.config.finetuning import FinetuneConfig
 from vasomim.config.methods import Method
+from vasomim.config.pretraining import PretrainConfig
+from vasomim.config.settings import SegmentorConfig
 
 _HIDING = ("vasomim", "simmim", "amt", "hpm", "deblur", "crossmae")
 _DECODING = ("vasomim", "amt", "hpm", "deblur", "crossmae")
@@ -29,12 +32,27 @@ USED_BY: Mapping[str, tuple[str, ...]] = {
 """Settings and sections that not every method uses, and the methods that do."""
 
 
-def idle_in_pretraining(config: object) -> list[str]:
-    """Settings of a pre-training that were changed and that its method never reads, and why, one a line.
+def idle_settings(config: SegmentorConfig | PretrainConfig | FinetuneConfig) -> list[str]:
+    """Settings of a training that were changed and have no effect, and why, one a line."""
+    if isinstance(config, PretrainConfig):
+        own = _idle_in_pretraining(config)
+    else:
+        own = _idle_in_finetuning(config) if isinstance(config, FinetuneConfig) else []
+    extracts = not isinstance(config, FinetuneConfig)
+    reasons: dict[str, list[str]] = {
+        "vessels are given": ["extraction"] if extracts and config.vessels is not None else [],
+        "schedule is `polynomial`": (["optim.warmup", "optim.min_lr"] if config.optim.schedule == "polynomial" else []),
+        "optimizer is `adam`": ["optim.weight_decay"] if config.optim.optimizer == "adam" else [],
+    }
+    return own + _said(config, reasons)
+
+
+def _idle_in_pretraining(config: PretrainConfig) -> list[str]:
+    """What the method never reads.
 
     A method that is not ours (see `vasomim.build.pretraining.METHODS`) may read anything: nothing is said then.
     """
-    method = _value(config, "method")
+    method = config.method
     if method not in get_args(Method):
         return []
     changed = _changed(config, [name for name, users in USED_BY.items() if method not in users])
@@ -42,28 +60,33 @@ def idle_in_pretraining(config: object) -> list[str]:
     return lines + (_idle_in_vasomim(config) if method == "vasomim" else [])
 
 
-def _idle_in_vasomim(config: object) -> list[str]:
-    guidance, weight = _value(config, "masking.guidance"), _value(config, "consistency_weight")
+def _idle_in_vasomim(config: PretrainConfig) -> list[str]:
+    guidance, weight = config.masking.guidance, config.consistency_weight
     reasons: dict[str, list[str]] = {
         "guidance is not `co` and consistency_weight is 0": ["segmentor"] if guidance != "co" and not weight else [],
         "guidance is not `co`": [] if guidance == "co" else ["masking.eta"],
         "guidance is `none`": ["masking.guided_start", "masking.guided_end"] if guidance == "none" else [],
-        "prototypes.weight is 0": [] if _value(config, "prototypes.weight") else ["prototypes.temperature"],
+        "prototypes.weight is 0": [] if config.prototypes.weight else ["prototypes.temperature"],
     }
-    return [f"{name} has no effect: {why}" for why, names in reasons.items() for name in _changed(config, names)]
+    return _said(config, reasons)
 
 
-def idle_in_finetuning(config: object) -> list[str]:
-    """Settings of a fine-tuning that were changed and have no effect, and why, one a line."""
-    convolutional = not str(_value(config, "model")).startswith("vit_")
+def _idle_in_finetuning(config: FinetuneConfig) -> list[str]:
+    convolutional = not config.model.startswith("vit_")
     reasons: dict[str, list[str]] = {
-        f"{_value(config, 'model')} has no ViT": ["drop_path_rate", "optim.layer_decay"] if convolutional else [],
-        "inference is `tile`": ["frame_size"] if _value(config, "inference") == "tile" else [],
+        f"{config.model} has no ViT": ["drop_path_rate", "optim.layer_decay"] if convolutional else [],
+        "inference is `tile`": ["frame_size"] if config.inference == "tile" else [],
         "there are neither tree.unlabelled nor tree.drawn": (
-            [] if _value(config, "tree.unlabelled") or _value(config, "tree.drawn") else ["tree.share"]
+            [] if config.tree.unlabelled or config.tree.drawn else ["tree.share"]
         ),
-        "the masks are extracted": ["rasteriser"] if _value(config, "vessels") and not _value(config, "val") else [],
+        "the masks are extracted": ["rasteriser"] if config.vessels and not config.val else [],
+        "val is given": ["holdout"] if config.val else [],
     }
+    return _said(config, reasons)
+
+
+def _said(config: object, reasons: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line for each of the settings that was changed although there is a reason why it has no effect."""
     return [f"{name} has no effect: {why}" for why, names in reasons.items() for name in _changed(config, names)]
 
 

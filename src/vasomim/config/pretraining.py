@@ -74,6 +74,8 @@ class PretrainConfig:
             known_model(self.model, "mae_*"),
             at_least("img_size", self.img_size, 1),
             whole_patches(self.img_size, self.model),
+            at_least("decoder_embed_dim", self.decoder_embed_dim, 1),
+            at_least("decoder_depth", self.decoder_depth, 0),
             at_least("consistency_weight", self.consistency_weight, 0),
             (0 <= self.holdout < 1, f"holdout must lie in [0, 1), got {self.holdout}"),
             *self._rules_of_method(),

@@ -48,6 +48,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         check(
             at_least("seed", self.seed, 0),
+            (self.seed < 1 << 63, f"seed must be below 2^63, got {self.seed}"),
             at_least("devices", self.devices, 0),
             at_least("num_workers", self.num_workers, 0),
             at_least("log_every", self.log_every, 1),
@@ -110,7 +111,7 @@ class OptimConfig:
     batch_size: int = 32
     """Samples per optimiser step over all devices, accumulation included."""
     accumulate: int = 1
-    """Parts a batch is computed in; memory falls, the result stays."""
+    """Parts a batch is computed in: less memory, the same result but where samples meet, as in BatchNorm."""
     steps: int | None = None
     """Optimiser steps; give either steps or epochs."""
     epochs: int | None = None
@@ -141,8 +142,8 @@ class OptimConfig:
     def __post_init__(self) -> None:
         check(
             ((self.steps is None) != (self.epochs is None), "give exactly one of steps and epochs"),
-            at_least("steps", 1 if self.steps is None else self.steps, 1),
-            at_least("epochs", 1 if self.epochs is None else self.epochs, 1),
+            at_least("steps", self.steps, 1),
+            at_least("epochs", self.epochs, 1),
             at_least("batch_size", self.batch_size, 1),
             (
                 self.accumulate >= 1 and self.batch_size % self.accumulate == 0,
@@ -155,13 +156,13 @@ class OptimConfig:
     def _rules_of_rates(self) -> list[tuple[bool, str]]:
         low, high = min(self.betas), max(self.betas)
         return [
-            at_least("lr", self.lr or 0, 0),
+            at_least("lr", self.lr, 0),
             above_zero("base_lr", self.base_lr),
             at_least("min_lr", self.min_lr, 0),
             (low >= 0 and high < 1, f"betas must lie in [0, 1), got {self.betas}"),
             at_least("weight_decay", self.weight_decay, 0),
             (0 < self.layer_decay <= 1, f"layer_decay must lie in (0, 1], got {self.layer_decay}"),
-            above_zero("clip_grad", 1 if self.clip_grad is None else self.clip_grad),
+            above_zero("clip_grad", self.clip_grad),
             (self.ema is None or 0 <= self.ema < 1, f"ema must lie in [0, 1), got {self.ema}"),
         ]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from vasomim.config.checks import at_least, check, known_model
+from vasomim.config.checks import above_zero, at_least, check, known_model
 from vasomim.config.sections import (
     CropConfig,
     DicomConfig,
@@ -67,7 +67,7 @@ class DoctorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
-    """Pack frames into a few large files that training reads window by window; check or unpack a pack."""
+    """Pack frames into a few large files that training reads window by window; check a pack, or pack it anew."""
 
     inputs: tuple[Path, ...] = ()
     """Folders or files of frames, or packs."""
@@ -97,7 +97,7 @@ class PrepareConfig:
     def __post_init__(self) -> None:
         lossy = self.codec in ("webp", "jpeg")
         check(
-            at_least("size", 1 if self.size is None else self.size, 1),
+            at_least("size", self.size, 1),
             at_least("workers", self.workers, 0),
             (self.vessels is None or self.extraction == "none", "give either vessels or extraction, not both"),
             (not lossy or self.bits != 16, f"{self.codec} holds 8 bits, got bits=16; take codec=png or raw"),
@@ -207,11 +207,14 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         check(
             (self.weights is None or self.predictions is None, "give either weights or predictions, not both"),
-            (
-                self.predictions is None or self.threshold is None,
-                "threshold has no effect on predictions, which are masks already; leave it out",
+            *(
+                (
+                    self.predictions is None or getattr(self, name) is None,
+                    f"{name} has no effect on predictions, which are masks already; leave it out",
+                )
+                for name in ("threshold", "output", "flip")
             ),
-            at_least("size", 1 if self.size is None else self.size, 1),
+            at_least("size", self.size, 1),
             at_least("batch_size", self.batch_size, 1),
         )
 
@@ -297,7 +300,7 @@ class DemoConfig:
     """Time budget; the steps of every method shrink alike to fit."""
 
     def __post_init__(self) -> None:
-        check(at_least("seed", self.seed, 0))
+        check(at_least("seed", self.seed, 0), above_zero("minutes", self.minutes))
 
 
 @dataclass(frozen=True, kw_only=True)

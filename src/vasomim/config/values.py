@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -91,6 +92,8 @@ def _int(value: object) -> int:
         raise _misfit(value, _WORDS[int]) from None
     if not number.is_integer():
         raise _misfit(value, _WORDS[int])
+    with suppress(ValueError):  # a float has no room for the last of many digits
+        return int(str(value))
     return int(number)
 
 

@@ -23,6 +23,8 @@ class SiblingVessels:
             MisuseError: it holds no such pair.
         """
         self.folder = folder
+        self.description = f"masks in NAME{SUFFIX}"
+        """What is known of their making."""
         if not has_sibling_vessels(folder):
             raise MisuseError(f"{folder} holds no pair of folders NAME/ and NAME{SUFFIX}/; name the folder above them")
 

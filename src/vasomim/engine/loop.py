@@ -106,7 +106,8 @@ def fit(
 ) -> FitResult:
     """Train `task` from the newest checkpoint of `run`, or else from its present weights, to the last step.
 
-    Afterwards the task holds the weights to export: the average where there is one, on Fabric's device.
+    Afterwards the task is in evaluation mode and holds the weights to export: the average where there is one, on
+    Fabric's device.
 
     Args:
         fabric: where and in which precision to compute. Several processes call this alike, each with its share of the
@@ -124,7 +125,7 @@ def fit(
         on_step: called with the step and the values of every line logged.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM on any process; the message says where the run will go on.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP on any process; the message says where the run will go on.
         TrainingError: losses stay non-finite, the device is out of memory, the batches end early, or another process
             is lost.
         CheckpointError: no checkpoint can be read, or it is not of this task.
@@ -371,7 +372,12 @@ class _Loop:
         self.validated = state["validated"]
 
     def finish(self) -> None:
-        """Leave the weights to export in the task."""
+        """Leave the weights to export in the task, ready to be measured.
+
+        What is measured next must not train it: normalisation layers left in training mode would take the measured
+        frames into their running statistics.
+        """
+        self.task.eval()
         if self.ema is not None:
             self.ema.copy_to(self.task)
         if self.whole is not None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from vasomim._version import __version__
 from vasomim.data.frames import read_channels, write_png
+from vasomim.engine.run_folder import read_metrics
 from vasomim.errors import MisuseError
 from vasomim.files import write_text
 from vasomim.viz.charts import line_chart
@@ -121,7 +122,7 @@ def read_series(path: Path) -> Series:
     occurs twice, the later line counts.
     """
     values: dict[str, dict[float, float]] = {}
-    for line in _lines(path):
+    for line in read_metrics(path):
         step = line.get("step")
         if not isinstance(step, int | float):
             continue
@@ -129,18 +130,6 @@ def read_series(path: Path) -> Series:
             if name != "step" and (value is None or _is_number(value)):
                 values.setdefault(name, {})[float(step)] = math.nan if value is None else float(value)
     return {name: sorted(points.items()) for name, points in values.items()}
-
-
-def _lines(path: Path) -> Iterable[Mapping[str, Any]]:
-    if not path.is_file():
-        return
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict):
-            yield line
 
 
 def _is_number(value: object) -> bool:

@@ -9,7 +9,7 @@ import math
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -20,7 +20,7 @@ import yaml
 
 from vasomim._version import __version__
 from vasomim.errors import MisuseError, VasomimError
-from vasomim.files import clear_leftovers, contents, write_text, writing
+from vasomim.files import clear_leftovers, contents, take_folder, write_text, writing
 
 FRAMES = {"data": "the frames", "held_out": "the frames held out"}
 """Facts by which a run that goes on tells that its frames are still the same."""
@@ -75,7 +75,7 @@ class RunFolder:
         identity = config_text if identity is None else identity
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
-        lock = _acquire(path) if writer else None
+        lock = take_folder(path) if writer else None
         try:
             record = _adopt(path, verb, identity, usual)
             record["identity"] = identity
@@ -88,7 +88,8 @@ class RunFolder:
             run = cls(path, verb, record, lock)
             run._save_record()
         except BaseException:
-            _release(lock)
+            if lock is not None:
+                lock.close()
             raise
         return run
 
@@ -146,8 +147,7 @@ class RunFolder:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a last line cut off by a crash is left out."""
-        path = self.path / "metrics.jsonl"
-        return list(_whole_lines(path)) if path.exists() else []
+        return read_metrics(self.path / "metrics.jsonl")
 
     def truncate_metrics(self, step: int) -> None:
         """Drop the lines after `step`: the run goes on from there and will write them again.
@@ -169,7 +169,7 @@ class RunFolder:
         try:
             self._save_record()
         finally:
-            _release(self._lock)
+            self._lock.close()
             self._lock = None
 
     def __enter__(self) -> Self:
@@ -294,33 +294,14 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines():
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl, none where it is missing; a last one that was cut off by a crash is left out."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
-            yield json.loads(line)
+            line = json.loads(text)
         except ValueError:
             continue
-
-
-def _acquire(path: Path) -> IO[str]:
-    """Lock the folder for this process. The system drops the lock when the process ends, however it ends."""
-    with writing(path / ".lock"):
-        file = (path / ".lock").open("a", encoding="utf-8")
-    if sys.platform == "win32":
-        return file
-    import fcntl
-
-    try:
-        # A POSIX lock, for data workers must not inherit it: one left behind would keep the folder shut.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise MisuseError(
-            f"another process is writing {path}; wait for it to end, stop it, or choose another --out"
-        ) from None
-    return file
-
-
-def _release(lock: IO[str] | None) -> None:
-    if lock is not None:
-        lock.close()
+        if isinstance(line, dict):
+            lines.append(line)
+    return lines

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM become a flag that the loop reads between two steps."""
+"""Ctrl-C, SIGTERM and a closed terminal become a flag that the loop reads between two steps."""
 
 from __future__ import annotations
 
@@ -29,15 +29,18 @@ class StopFlag:
 
 @contextmanager
 def stop_signals() -> Iterator[StopFlag]:
-    """Catch SIGINT and SIGTERM inside the block; the handlers there were come back after it.
+    """Catch SIGINT, SIGTERM and SIGHUP inside the block; the handlers there were come back after it.
 
-    Only the main thread may set handlers; elsewhere the flag is simply never raised.
+    What is ignored stays so, as SIGHUP under nohup. Only the main thread may set handlers; elsewhere the flag is simply
+    never raised.
     """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
-    before = {number: signal.signal(number, flag) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, flag) for number in heard}
     try:
         yield flag
     finally:

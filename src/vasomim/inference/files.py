@@ -149,19 +149,19 @@ def predict_files(
         warn: called with one line for each frame that cannot be used or needs attention.
 
     Raises:
-        MisuseError: repeated ids, or `out` holds something else.
+        MisuseError: repeated ids, or `out` holds something else or is written by another process.
         VasomimError: nothing more can be written, or memory ran out; what is done stays.
         Interrupted: stopped by Ctrl-C; what is written stays.
     """
     _check_ids(dataset)
-    folder = open_folder(predictor, out, Parts(overlays=overlays, probability=probability))
-    return predict_into(predictor, dataset, folder, progress=progress, warn=warn)
+    with open_folder(predictor, out, Parts(overlays=overlays, probability=probability)) as folder:
+        return predict_into(predictor, dataset, folder, progress=progress, warn=warn)
 
 
 def open_folder(
     predictor: Predictor, out: Path, parts: Parts, settings: Mapping[str, Any] = MappingProxyType({})
 ) -> PredictionFolder:
-    """A folder for the predictions of these weights and settings, new or gone on with.
+    """A folder for the predictions of these weights and settings, new or gone on with; a context manager.
 
     Args:
         predictor: what segments.
@@ -170,7 +170,8 @@ def open_folder(
         settings: what the result depends on beside the predictor's settings.
 
     Raises:
-        MisuseError: `out` holds something else, or predictions of other weights or settings.
+        MisuseError: `out` holds something else, predictions of other weights or settings, or is written by another
+            process.
         VasomimError: nothing can be written there.
     """
     identity = {

@@ -130,7 +130,7 @@ class Predictor:
         model, config = _open_segmenter(path, backend, device, precision)
         _check_segments(config, name_or_path)
         asked = output or (shipped.output if shipped else None)
-        name = str(name_or_path) if shipped else _weights_name(path)
+        name = str(name_or_path) if shipped else str(config.get("name") or weights_name(path))
         config = {**config, "inference": {**config.get("inference", {}), **_given(mode=mode, flip=flip)}}
         predictor = cls(model, config, device, precision, batch_size, name, asked)
         predictor.threshold = predictor.threshold if threshold is None else threshold
@@ -318,8 +318,8 @@ def _check(predictor: Predictor) -> None:
         raise MisuseError(f"batch_size must be at least 1, got {predictor.batch_size}")
 
 
-def _weights_name(path: Path) -> str:
-    """The run's name, whether the run, its export folder or the weight file was given; no private folders."""
+def weights_name(path: Path) -> str:
+    """The run's name, for weights that do not say theirs: of the run, its export folder or the file in it; no path."""
     path = path.resolve()
     folder = path.parent if path.is_file() else path
     return folder.parent.name if folder.name == "export" else folder.name

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from vasomim.data.frames import write_png
 from vasomim.errors import DataError, MisuseError
-from vasomim.files import clear_leftovers, contents, write_text, writing
+from vasomim.files import clear_leftovers, contents, make_folder, refuse_filled, take_folder, write_text, writing
 from vasomim.types import FloatImage, Prediction
 from vasomim.viz.images import overlay
 
@@ -63,7 +63,11 @@ def write_pictures(root: Path, frame_id: str, image: FloatImage, prediction: Pre
 
 
 class PredictionFolder:
-    """OUT/masks/, OUT/overlays/, OUT/probability/ and OUT/predictions.json. Each file appears whole or not at all."""
+    """OUT/masks/, OUT/overlays/, OUT/probability/ and OUT/predictions.json. Each file appears whole or not at all.
+
+    Use it as a context manager, so that other processes may write the folder afterwards: two at a time would lose each
+    other's entries and unfinished runs.
+    """
 
     def __init__(self, path: Path, identity: Mapping[str, Any], parts: Parts) -> None:
         """Start a folder, or go on with one made by the same weights and settings.
@@ -74,7 +78,9 @@ class PredictionFolder:
             parts: what to write.
 
         Raises:
-            MisuseError: it holds something else, or predictions of other weights or settings.
+            MisuseError: it holds something else, predictions of other weights or settings, or is written by another
+                process.
+            LongNameError, WriteError: nothing can be written there.
         """
         self.path = path
         self.parts = parts
@@ -83,8 +89,23 @@ class PredictionFolder:
         self.runs: dict[str, dict[str, Any]] = {}
         self.failures: dict[str, str] = {}
         self._saved = time.monotonic()
-        self._adopt()
-        clear_leftovers(path)
+        refuse_filled(path, replace=True)
+        make_folder(path)
+        self._lock = take_folder(path)
+        try:
+            self._adopt()
+            clear_leftovers(path)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """The folder itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Let go of the folder."""
+        self._lock.close()
 
     def file(self, kind: str, frame_id: str) -> Path:
         """As `picture_file`, in this folder.
@@ -233,8 +254,6 @@ class PredictionFolder:
 
     def _adopt(self) -> None:
         """Take over what an earlier call left, or refuse."""
-        if self.path.exists() and not self.path.is_dir():
-            raise MisuseError(f"{self.path} is a file; choose another --out")
         there = contents(self.path)
         if not there:
             return
