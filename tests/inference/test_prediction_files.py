@@ -139,7 +139,7 @@ def test_predict_files__refuses_what_other_rules_found(
 ) -> None:
     predict(source, tmp_path / "out")
     monkeypatch.setattr("vasomim.inference.predictor.RULES", 1)
-    with pytest.raises(MisuseError, match=r"settings\.rules 2 there, 1 now"):
+    with pytest.raises(MisuseError, match=r"settings\.rules 3 there, 1 now"):
         predict(source, tmp_path / "out")
 
 
