@@ -260,17 +260,17 @@ CONTROLS = {
     "scratch": "from scratch, 950 labels",
     "encoder_tenth": "from the encoder, 95 labels",
     "encoder_tenth_at_half": "the same, cut at 0.5",
+    "scratch_tenth": "from scratch, 95 labels",
 }
 """Rows of results/controls.json, in words."""
 CONTROL_TEXT = """`python benchmarks/controls.py NAME=RUN`, ARCADE val, recipe `finetune_default`, seed 0, one
-training each. "From the encoder" and "from scratch" with 950 labels are the first stage of `default` (1,300 steps of
-16 crops) and the same training, frames and code from random weights, not mirrored. With 95 labels, a tenth of what
-the holdout leaves, it is 1,000 steps, mirrored, by newer code: its rows are to be read beside the paper's 76.01 Dice
-with a tenth of the labels, not against the other rows. Its trees come from frames without labels as in the recipe;
-scale, shift and thresholds were fitted to the 50 labelled frames held out, and "cut at 0.5" does without these. The
-extractions that guided the encoder and made the trees have eight weights fitted to 125 labelled frames of
-syntax/train. The same network from scratch with 95 labels, and a U-Net at this length, were not run
-(benchmarks/gpu/README.md).
+training each, so that a difference says little of the next training. "From the encoder" and "from scratch" differ in
+the start alone. With 950 labels they are the first stage of `default` (1,300 steps of 16 crops), not mirrored. With
+95 labels, a tenth of what the holdout leaves, they are 1,000 steps, mirrored, by newer code: to be read beside the
+paper's 76.01 Dice with a tenth of the labels, not against the rows with 950. Their trees come from frames without
+labels as in the recipe; scale, shift and thresholds were fitted to the 50 labelled frames held out, and "cut at 0.5"
+does without these. The extractions that guided the encoder and made the trees have eight weights fitted to 125
+labelled frames of syntax/train. A U-Net at this length was not run (benchmarks/gpu/README.md).
 
 """
 MEMORY = """Peak resident memory of each command with its workers, laptop recipes, 512 px frames (`predict` and
