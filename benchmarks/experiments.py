@@ -15,6 +15,7 @@ import yaml
 
 from vasomim.commands.cards import without_places
 from vasomim.config import FinetuneConfig, dump_config, load_config
+from vasomim.engine.run_folder import read_metrics
 
 OUT = Path("results/experiments.json")
 
@@ -30,7 +31,6 @@ def changed(run: Path) -> dict[str, Any]:
 
 def row(run: Path) -> dict[str, Any]:
     """What is kept of a run."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     record = json.loads((run / "run.json").read_text())
     return {
         "settings": changed(run),
@@ -40,7 +40,7 @@ def row(run: Path) -> dict[str, Any]:
         "labels": len(record["facts"]["labels"]),
         "held_out": [
             {name: round(line[name], 4) for name in ("step", "val/dice", "val/cldice")}
-            for line in lines
+            for line in read_metrics(run / "metrics.jsonl")
             if "val/dice" in line
         ],
     }

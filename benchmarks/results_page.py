@@ -24,6 +24,7 @@ from vasomim.benchmarks.methods.table import (
     shown,
     summary_table,
 )
+from vasomim.engine.evaluation_page import NAMES
 from vasomim.files import write_text
 
 MARKS = ("<!-- results: written by benchmarks/results_page.py -->", "<!-- end of results -->")
@@ -149,7 +150,7 @@ def controls() -> str:
                     low, high = found["ci95"]
                     difference = f"{found['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
                     pair = f"{CONTROLS[name]} - {CONTROLS[content['against']]}"
-                    differences.append([pair, size, SCORE_NAMES[score], difference, f"{found['p_value']:.2g}"])
+                    differences.append([pair, size, NAMES[score], difference, f"{found['p_value']:.2g}"])
     if not rows:
         return "Not run.\n"
     scores = markdown(["training", "size", "Dice", "clDice", "precision", "recall"], rows)
@@ -254,12 +255,11 @@ part, after five stages of fine-tuning: it stands beside these numbers and is no
 same recipe comes to with a tenth of the labels stands below.
 """
 SHIPPED_SEGMENTERS = ("default", "fast")
-SCORE_NAMES = {"dice": "Dice", "cldice": "clDice"}
 CONTROLS = {
     "encoder": "from the encoder, 950 labels",
     "scratch": "from scratch, 950 labels",
     "encoder_tenth": "from the encoder, 95 labels",
-    "encoder_tenth_at_half": "the same, cut at 0.5",
+    "encoder_tenth, as trained": "the same, cut at 0.5",
     "scratch_tenth": "from scratch, 95 labels",
 }
 """Rows of results/controls.json, in words."""

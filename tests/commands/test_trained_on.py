@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vasomim.commands import evaluate, finetune
-from vasomim.config import EvaluateConfig, FinetuneConfig, OptimConfig, RunConfig
+from vasomim.commands import evaluate, finetune, prepare
+from vasomim.config import EvaluateConfig, FinetuneConfig, OptimConfig, PrepareConfig, RunConfig
 from vasomim.data.frames import frame_hash, write_png
 from vasomim.models.trained_on import TRAINED_ON, read_trained_on
 from vasomim.synth import generate
@@ -60,7 +60,8 @@ def hashes(labelled: Path, names: set[str]) -> set[str]:
 def test_finetune__lists_what_it_learned_and_not_what_it_held_out(labelled: Path, trained: Path) -> None:
     assert len(learned(trained)) == 6
     assert read_trained_on(trained) == hashes(labelled, learned(trained))
-    assert read_trained_on(trained / "export") == read_trained_on(trained / "export" / "model.safetensors")
+    for place in (trained / "export", trained / "export" / "model.safetensors"):
+        assert read_trained_on(place) == read_trained_on(trained)
 
 
 def test_finetune__learns_no_label_from_extracted_vessels(labelled: Path, tmp_path: Path) -> None:
@@ -95,6 +96,18 @@ def test_evaluate__says_how_many_frames_were_trained_on(
     assert json.loads(shown.out)["trained_on"] == 6
     assert "the weights were trained on 6 of 10 frames" in shown.err
     assert "10 frames (6 were trained on)" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_trained_on__knows_packed_frames_by_the_frames_they_were(
+    labelled: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pack at another size holds other pixels, and the hashes of those it was made from."""
+    prepare.run(PrepareConfig(inputs=(labelled,), out=tmp_path / "pack", labels=True, size=32, workers=1))
+    capsys.readouterr()
+    evaluate.run(EvaluateConfig(inputs=(tmp_path / "pack",), weights=str(trained)), json=True)
+    assert json.loads(capsys.readouterr().out)["trained_on"] == 6
+    finetune.run(settings(tmp_path / "pack", tmp_path / "run"))
+    assert read_trained_on(tmp_path / "run") == hashes(labelled, learned(tmp_path / "run"))
 
 
 def test_evaluate__says_nothing_of_other_frames(

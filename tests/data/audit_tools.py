@@ -87,3 +87,14 @@ def kinds(result: Audit) -> list[str]:
 def draw_text(frame: np.ndarray) -> np.ndarray:
     cv2.putText(frame, "DOE JOHN 1967", (10, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 255, 1, cv2.LINE_AA)
     return frame
+
+
+def save(path: Path, pixels: np.ndarray, *options: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels, options)
+    return path
+
+
+def jpeg(pixels: np.ndarray, side: int = SIDE, quality: int = 85) -> bytes:
+    small = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

@@ -10,29 +10,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from audit_tools import CLEAN, SIDE, angiogram, audit, draw_text, image, kinds, write_coco, write_set
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from audit_tools import CLEAN, SIDE, angiogram, audit, draw_text, image, jpeg, kinds, save, write_coco, write_set
 
-from vasomim.data.audit.coco_checks import check_annotations
 from vasomim.data.audit.findings import KINDS, needs_action
 from vasomim.data.frames import write_png
 from vasomim.data.open import open_frames, open_labelled
 from vasomim.errors import DataError, MisuseError
-from vasomim.synth.cine import iterate_cine
 
 FIRST, SECOND = CLEAN[:2]
-
-
-def save(path: Path, pixels: np.ndarray, *options: int) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), pixels, options)
-    return path
-
-
-def jpeg(pixels: np.ndarray, side: int = SIDE, quality: int = 85) -> bytes:
-    small = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def frame(root: Path, index: int = FIRST) -> Path:
@@ -338,90 +323,6 @@ def test_audit__every_kind_has_a_case():
     assert set(SPOIL) | set(COCO) | elsewhere == set(KINDS)
 
 
-# Splits and runs
-
-
-def test_audit__identical_frames_in_two_splits_are_an_error(tmp_path):
-    write_set(tmp_path / "train", CLEAN[:5])
-    write_set(tmp_path / "val", CLEAN[4:])
-    (found,) = audit(tmp_path).findings
-    assert (found.kind, found.severity) == ("exact_duplicate", "error")
-    assert found.files == (f"train/images/{CLEAN[4]}.png", f"val/images/{CLEAN[4]}.png")
-    assert "train and val" in found.message
-
-
-def test_audit__re_encoded_and_smaller_copies_between_folders(tmp_path):
-    write_set(tmp_path / "a", CLEAN, masks=False)
-    for index in CLEAN[:3]:
-        (tmp_path / "b").mkdir(exist_ok=True)
-        (tmp_path / "b" / f"copy{index}.jpg").write_bytes(jpeg(image(index), 200, 80))
-    result = audit(tmp_path / "a", tmp_path / "b")
-    assert kinds(result) == ["near_duplicate"] * 3
-    assert {item.files for item in result.findings} == {
-        (f"a/images/{index}.png", f"b/copy{index}.jpg") for index in CLEAN[:3]
-    }
-    assert all(item.severity == "error" for item in result.findings)
-    assert result.summary["kept"] == len(CLEAN)
-    assert [path.name for path in result.kept[tmp_path / "a"]] == [f"{index}.png" for index in CLEAN]
-
-
-def test_audit__a_copy_for_validation_is_kept_and_that_for_training_dropped(tmp_path):
-    save(tmp_path / "train" / "1.png", image(FIRST))
-    save(tmp_path / "train" / "2.png", image(SECOND))
-    (tmp_path / "val").mkdir()
-    (tmp_path / "val" / "3.jpg").write_bytes(jpeg(image(FIRST)))
-    assert [path.name for path in audit(tmp_path).kept[tmp_path]] == ["2.png", "3.jpg"]
-
-
-def test_audit__patients_on_both_sides(tmp_path):
-    for split, indices in (("train", CLEAN[:4]), ("test", CLEAN[4:])):
-        write_set(tmp_path / split, indices)
-        rows = "".join(f"{index}.png,{'7' if index in (FIRST, CLEAN[4]) else index},,,,\n" for index in indices)
-        (tmp_path / split / "boxes.csv").write_text("file,patient,x0,y0,x1,y1\n" + rows)
-    (found,) = audit(tmp_path).findings
-    assert found.kind == "patient_leak"
-    assert set(found.files) == {f"train/images/{FIRST}.png", f"test/images/{CLEAN[4]}.png"}
-    assert found.message == "1 patient (2 frames) in test and train"
-
-
-@pytest.fixture(scope="module")
-def run_frames() -> list[np.ndarray]:
-    return [item.image for item in iterate_cine(1, SIDE, 10)]
-
-
-def write_run(root: Path, frames: list[np.ndarray], table: bool) -> Path:
-    for number, pixels in enumerate(frames):
-        write_png(root / "images" / f"{number}.png", pixels)
-    if table:
-        rows = "".join(f"{number}.png,3,1,,,,\n" for number in range(len(frames)))
-        (root / "boxes.csv").write_text("file,patient,series,x0,y0,x1,y1\n" + rows)
-    return root
-
-
-def test_audit__frames_of_a_known_run_are_one_information(tmp_path, run_frames):
-    result = audit(write_run(tmp_path / "data", run_frames, table=True))
-    assert kinds(result) == ["similar_frames"]
-    assert not needs_action(result.findings)
-
-
-def test_audit__frames_of_an_unknown_run_are_no_copies(tmp_path, run_frames):
-    result = audit(write_run(tmp_path / "data", run_frames[3:], table=False))
-    assert set(kinds(result)) <= {"similar_frames"}
-    assert not needs_action(result.findings)
-
-
-def test_audit__empty_masks_before_the_contrast_agent_are_information(tmp_path):
-    root = tmp_path / "data"
-    for number, item in enumerate(iterate_cine(1, SIDE, 10)):
-        write_png(root / "images" / f"{number}.png", item.image)
-        write_png(root / "masks" / f"{number}.png", item.mask)
-    rows = "".join(f"{number}.png,3,,,,\n" for number in range(10))
-    (root / "boxes.csv").write_text("file,patient,x0,y0,x1,y1\n" + rows)
-    found = {item.kind: item.severity for item in audit(root).findings}
-    assert found.pop("empty_mask") == "info"
-    assert set(found) <= {"similar_frames"}
-
-
 def test_audit__mirrored_and_turned_masks(masked):
     write_png(mask(masked), angiogram(FIRST).mask[:, ::-1])
     write_png(mask(masked, SECOND), angiogram(SECOND).mask.T)
@@ -495,69 +396,3 @@ def test_audit__misuse(tmp_path, masked):
 def test_audit__what_it_passes_can_be_opened(masked, tmp_path):
     assert len(open_labelled([masked])) == len(CLEAN)
     assert len(open_labelled([write_coco(tmp_path / "coco")])) == len(CLEAN)
-
-
-# Fuzz
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
-    max_leaves=12,
-)
-IDS = st.integers(0, 4) | JSON
-IMAGES = st.fixed_dictionaries(
-    {}, optional={"id": IDS, "file_name": st.sampled_from("abc") | JSON, "width": JSON, "height": JSON}
-)
-PARTS = st.lists(st.lists(st.integers(-9, 99) | st.floats(), max_size=12) | JSON, max_size=3) | JSON
-ANNOTATIONS = st.fixed_dictionaries(
-    {}, optional={"id": IDS, "image_id": IDS, "category_id": st.integers(0, 30) | JSON, "segmentation": PARTS}
-)
-FILES = JSON | st.fixed_dictionaries(
-    {
-        "images": st.lists(IMAGES | JSON, max_size=5) | JSON,
-        "annotations": st.lists(ANNOTATIONS | JSON, max_size=6) | JSON,
-    },
-    optional={"categories": st.lists(st.fixed_dictionaries({"id": IDS, "name": JSON}) | JSON, max_size=3) | JSON},
-)
-
-
-@pytest.mark.parametrize("image", [{"id": None, "file_name": "a.png"}, {"file_name": "a.png"}])
-@pytest.mark.parametrize("label", [{}, {"image_id": None}])
-def test_check_annotations__takes_a_null_for_no_id(image, label):
-    found = check_annotations({"images": [image], "annotations": [label]})
-    assert [kind for kind, *_ in found.problems] == ["unreadable_annotations", "unknown_image_id"]
-    assert not found.listed
-
-
-def test_check_annotations__of_missing_ids_none_repeats_another():
-    labels = [{"id": None, "image_id": 1, "category_id": 1, "segmentation": [[1, 1, 5, 1, 5, 5]]}] * 2
-    categories = [{"id": None, "name": "stenosis"}]
-    content = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": labels, "categories": categories}
-    assert check_annotations(content).problems == []
-
-
-@settings(max_examples=60)
-@given(FILES)
-@example({"images": [{"id": None, "file_name": "a"}], "annotations": [{}]})
-def test_check_annotations__survives_everything(content):
-    found = check_annotations(content)
-    assert all(kind in KINDS and count >= 1 and isinstance(text, str) for kind, _, text, count in found.problems)
-    entries = content.get("images") if isinstance(content, dict) else None
-    given = (
-        [entry.get("file_name") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    )
-    assert all(name in given for name in found.listed)
-    assert all(name in given for _, files, _, _ in found.problems for name in files)
-    assert all(
-        len(outline) >= 3 and np.isfinite(outline).all() for item in found.listed.values() for outline in item.vessels
-    )
-
-
-@pytest.mark.parametrize("seed", [7, 1])
-def test_audit__a_run_before_and_after_the_contrast_agent_is_clean(tmp_path, seed):
-    for number, item in enumerate(iterate_cine(seed, SIDE, 14)):
-        write_png(tmp_path / "images" / f"{number}.png", item.image)
-        write_png(tmp_path / "masks" / f"{number}.png", item.mask)
-    rows = "".join(f"{number}.png,3,,,,\n" for number in range(14))
-    (tmp_path / "boxes.csv").write_text("file,patient,x0,y0,x1,y1\n" + rows)
-    assert not needs_action(audit(tmp_path).findings)

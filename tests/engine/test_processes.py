@@ -55,7 +55,7 @@ def free_port() -> int:
     raise AssertionError("no free port")
 
 
-def outputs(processes: Sequence[subprocess.Popen[str]], timeout: float = 800) -> list[str]:
+def outputs(processes: Sequence[subprocess.Popen[str]], timeout: float = 500) -> list[str]:
     """What each said until it ended; none outlives the call."""
     try:
         return [process.communicate(timeout=timeout)[0] for process in processes]

@@ -16,7 +16,7 @@ from vasomim.errors import MisuseError
 from vasomim.files import refuse_filled
 from vasomim.inference.backends import Images, require_modules
 from vasomim.inference.predictor import weights_name
-from vasomim.models.shipped import shipped_weights, weights_path
+from vasomim.models.shipped import beside_weights, shipped_weights, weights_path
 from vasomim.models.trained_on import read_trained_on
 
 COMPARED = 4
@@ -105,6 +105,5 @@ def _image(dataset: FrameDataset, index: int) -> Any:
 
 def _card(weights: Path) -> str:
     """The card beside the weights, or a line that stands in for it."""
-    places = (weights.parent,) if weights.is_file() else (weights / "export", weights)
-    found = next((place / "README.md" for place in places if (place / "README.md").is_file()), None)
+    found = beside_weights(weights, "README.md")
     return found.read_text(encoding="utf-8") if found else "Research use, not a medical device.\n"

@@ -72,6 +72,17 @@ def weights_path(name: str | Path) -> Path:
     return path
 
 
+def beside_weights(path: Path, name: str) -> Path | None:
+    """The file of that name beside weights: a run folder keeps it in export/. None where it is missing.
+
+    Args:
+        path: As `weights_path` gives it: a run folder, an export folder, or a file in one.
+        name: Such as README.md.
+    """
+    folders = (path / "export", path) if path.is_dir() else (path.parent,)
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
 @cache
 def _check(folder: str) -> None:
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from vasomim.errors import CheckpointError
-from vasomim.models.shipped import weights_path
+from vasomim.models.shipped import beside_weights, weights_path
 
 TRAINED_ON: Final = "trained_on.txt"
 
@@ -30,9 +30,7 @@ def read_trained_on(path: Path | str) -> frozenset[str]:
         MisuseError: nothing is there.
         CheckpointError: the list cannot be read, or the package's own weights are damaged.
     """
-    path = weights_path(path)
-    folders = (path / "export", path) if path.is_dir() else (path.parent,)
-    file = next((folder / TRAINED_ON for folder in folders if (folder / TRAINED_ON).is_file()), None)
+    file = beside_weights(weights_path(path), TRAINED_ON)
     if file is None:
         return frozenset()
     try:
