@@ -7,7 +7,7 @@ device=(--device "${DEVICE:-cuda}")
 unpack >&2
 for arm in ${ARMS:-encoder scratch unet}; do
     how=(--init "$arm")
-    [[ $arm != unet ]] || how=(--model unet_plain --stride 1 --lr 1e-3)
+    [[ $arm != unet ]] || how=(--model unet_plain --stride 1 --lr 1e-3 --img-size 448)  # a multiple of 64
     run="$runs/$arm"
     $vasomim finetune "$runs/data/train" --out "$run" --config finetune_default --no-learn --steps 6000 "${device[@]}" "${how[@]}" "$@" >&2
     mkdir -p "$out/$arm"

@@ -88,8 +88,9 @@ def test_pretrain__methods_with_a_state_of_their_own_run_on_two_processes(frames
         assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
 
 
-def test_finetune__runs_on_two_processes(frames, tmp_path):
-    done = command(*TORCHRUN, "finetune", frames, "--model", "vit_test_unet", "--out", tmp_path / "run", *STEPS)
+@pytest.mark.parametrize("model", ["vit_test_unet", "unet_test", "unext_test"])
+def test_finetune__runs_on_two_processes(frames, tmp_path, model):
+    done = command(*TORCHRUN, "finetune", frames, "--model", model, "--out", tmp_path / "run", *STEPS)
     assert done.stdout.count("step: 4") == 1
     assert (tmp_path / "run" / "export" / "model.safetensors").is_file()
 

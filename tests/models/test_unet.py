@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from vasomim.errors import MisuseError
@@ -13,8 +14,8 @@ from vasomim.models.registry import create_model
 from vasomim.models.unet import PlainUNet, stage_widths
 
 
-def make(img_size: int = 64) -> PlainUNet:
-    torch.manual_seed(0)
+def make(img_size: int = 64, seed: int = 0) -> PlainUNet:
+    torch.manual_seed(seed)
     model = create_model("unet_test", img_size=img_size)
     assert isinstance(model, PlainUNet)
     return model
@@ -41,20 +42,20 @@ def test_unet_plain__has_the_layers_of_nnunet() -> None:
     assert kinds.count(nn.InstanceNorm2d) == kinds.count(nn.LeakyReLU) == 2 * (6 + 5)
     convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     assert sum(conv.stride == (2, 2) for conv in convs) == 5, "no pooling"
-    assert sum(conv.kernel_size == (1, 1) for conv in convs) == 5, "a head at every decoder stage"
+    assert sum(conv.kernel_size == (1, 1) for conv in convs) == 4, "a head at every decoder stage but the coarsest"
     # Summed by hand: encoder, transposed convolutions, decoder, heads.
     w = (32, 64, 128, 256, 512, 512)
     pairs = list(itertools.pairwise(w))
     stages = [(1, 32), *pairs, *((2 * shallow, shallow) for shallow, _ in pairs)]
     expected = sum(9 * a * b + b + 9 * b * b + b + 4 * b for a, b in stages)
-    expected += sum(4 * deep * shallow + shallow + shallow + 1 for shallow, deep in pairs)
+    expected += sum(4 * deep * shallow + shallow for shallow, deep in pairs) + sum(width + 1 for width in w[:4])
     assert sum(weight.numel() for weight in model.parameters()) == expected
 
 
 def test_forward_scales__halve_from_full_size() -> None:
     model, images = make(), torch.rand(2, 1, 64, 64)
     scales = model.forward_scales(images)
-    assert [tuple(logits.shape) for logits in scales] == [(2, 1, 64 >> level, 64 >> level) for level in range(4)]
+    assert [tuple(logits.shape) for logits in scales] == [(2, 1, 64 >> level, 64 >> level) for level in range(3)]
     assert torch.equal(scales[0], model(images))
     with pytest.raises(ValueError, match="multiples of 16"):
         model.forward_scales(torch.rand(1, 1, 40, 64))
@@ -73,20 +74,19 @@ def test_plain_unet__a_frame_does_not_depend_on_its_batch() -> None:
 
 
 def test_plain_unet__starts_near_the_usual_share_of_vessel_and_learns() -> None:
-    model = make()
-    images = torch.rand(2, 1, 64, 64)
-    target = (images < 0.2).float()
-    loss_of = nn.BCEWithLogitsLoss()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    model = make(seed=1)
+    assert model.heads[-1].bias.item() == pytest.approx(-2.9444, abs=1e-3)  # type: ignore[union-attr,operator]
+    images = F.interpolate(torch.rand(2, 1, 8, 8), size=64, mode="bilinear")
+    target = (images < 0.4).float()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     losses = []
-    for _ in range(25):
+    for _ in range(50):
         optimizer.zero_grad()
-        loss = loss_of(model(images), target)
+        loss = F.binary_cross_entropy_with_logits(model(images), target)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.6 * losses[0]
-    assert model.heads[-1].bias.item() == pytest.approx(-2.9444, abs=0.2)  # type: ignore[union-attr,operator]
+    assert losses[-1] < 0.3 * losses[0]
 
 
 def test_plain_unet__checks_channels_and_arguments() -> None:

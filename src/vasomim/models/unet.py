@@ -1,7 +1,8 @@
 """Plain convolutional U-Net as nnU-Net configures it, what a segmenter is trained from scratch with.
 
 Isensee et al., "nnU-Net", Nature Methods 2021; the 2-D configuration of its second version: two 3x3 convolutions a
-stage, InstanceNorm, leaky ReLU (0.01), strided convolutions down, transposed ones up, logits at every decoder stage.
+stage, InstanceNorm, leaky ReLU (0.01), strided convolutions down, transposed ones up, logits at every decoder stage but
+the coarsest.
 Ours differs in the start of the logits (`models.segmentation`) and in what surrounds it: optimiser, augmentation,
 losses and inference are those of all models here. B batch, C channels, H x W pixels.
 """
@@ -48,7 +49,7 @@ class ConvStage(nn.Sequential):
 
 
 class PlainUNet(nn.Module):
-    """Encoder of `ConvStage`s, mirrored decoder with skips, a 1x1 head at every decoder stage.
+    """Encoder of `ConvStage`s, mirrored decoder with skips, a 1x1 head at every decoder stage but the coarsest.
 
     Takes images in [0, 1] of any size; sides are padded with their edge and cropped back.
 
@@ -77,21 +78,23 @@ class PlainUNet(nn.Module):
         self.down.extend(ConvStage(shallow, deep, stride=2) for shallow, deep in pairs)
         self.grow = nn.ModuleList(nn.ConvTranspose2d(deep, shallow, 2, 2) for shallow, deep in reversed(pairs))
         self.up = nn.ModuleList(ConvStage(2 * shallow, shallow) for shallow, _ in reversed(pairs))
-        self.heads = nn.ModuleList(nn.Conv2d(shallow, num_classes, 1) for shallow, _ in reversed(pairs))
+        supervised = widths[: max(len(pairs) - 1, 1)]  # a head that no loss sees would stop training on several devices
+        self.heads = nn.ModuleList(nn.Conv2d(width, num_classes, 1) for width in reversed(supervised))
         self.apply(_init_weights)
         for head in self.heads:
             assert isinstance(head, nn.Conv2d)
             start_at_vessel_share(head)
 
     def forward_scales(self, images: Tensor) -> list[Tensor]:
-        """Images (B, C, H, W) in [0, 1] -> logits of each decoder stage, (B, num_classes, H/2^i, W/2^i), i = 0, 1, ...
+        """Images (B, C, H, W) in [0, 1] -> logits of each head, (B, num_classes, H/2^i, W/2^i), i = 0, 1, ...
 
         Raises:
             ValueError: if the channels differ, or the sides are no multiples of `multiple`.
         """
         if any(side % self.multiple for side in images.shape[2:]):
             raise ValueError(f"for all scales, sides must be multiples of {self.multiple}, got {tuple(images.shape)}")
-        return [head(x) for head, x in zip(self.heads, self._features(images), strict=True)][::-1]
+        finest_first = zip(reversed(self.heads), reversed(self._features(images)), strict=False)
+        return [head(x) for head, x in finest_first]
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1], any size -> logits (B, num_classes, H, W).

@@ -28,7 +28,7 @@ class SegmentationTask(nn.Module):
             loss: logits and target -> weighted terms.
             target: batch entry to learn: `mask` (labels) or `vessels` (anatomy).
             scale_weights: weights of the logits at 1/1, 1/2, 1/4, ... where a `PlainUNet` shall be supervised at
-                several depths; a weight of 0 leaves a scale out. Empty: full size alone.
+                several depths. Empty: full size alone.
 
         Raises:
             ValueError: scales are asked of a model that has none.
@@ -54,8 +54,6 @@ class SegmentationTask(nn.Module):
         assert isinstance(self.model, PlainUNet)
         totals: dict[str, Tensor] = {}
         for logits, weight in zip(self.model.forward_scales(images), self.scale_weights, strict=True):
-            if weight == 0:
-                continue
             small = F.interpolate(target, size=logits.shape[-2:], mode="nearest-exact")
             for name, term in self.loss(logits.float(), small).items():
                 totals[name] = totals.get(name, torch.zeros_like(term)) + weight * term
@@ -63,7 +61,6 @@ class SegmentationTask(nn.Module):
 
 
 def halving_weights(num_scales: int) -> tuple[float, ...]:
-    """Weights 1, 1/2, 1/4, ... that sum to 1, the coarsest scale left out (nnU-Net's deep supervision)."""
-    used = [0.5**scale for scale in range(max(num_scales - 1, 1))]
-    unused = [0.0] * (num_scales - len(used))
-    return tuple(weight / sum(used) for weight in [*used, *unused])
+    """Weights 1, 1/2, 1/4, ... that sum to 1 (nnU-Net's deep supervision)."""
+    weights = [0.5**scale for scale in range(num_scales)]
+    return tuple(weight / sum(weights) for weight in weights)
