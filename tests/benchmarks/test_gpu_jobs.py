@@ -21,7 +21,7 @@ TINY = [
     *("--finetune-steps", "2", "--finetune-batch", "4", "--segmentor-steps", "2", "--size", "64"),
     *("--device", "cpu", "--num-workers", "0"),
 ]
-SHORT = ("--optim.steps", "2", "--batch-size", "2", "--num-workers", "0")  # sizes are those of the job: networks must take them
+SHORT = ("--optim.steps", "2", "--batch-size", "2", "--num-workers", "0")  # sizes of the job: networks must take them
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in JOBS.glob("*.sh")))
