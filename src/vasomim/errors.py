@@ -61,3 +61,5 @@ class TrainingError(VasomimError):
 
 class Interrupted(VasomimError):
     """Stopped by Ctrl-C or SIGTERM after saving; the message says how to go on."""
+
+    exit_code = 130

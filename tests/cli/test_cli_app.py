@@ -213,7 +213,7 @@ def test_main__a_signal_that_is_ignored_stays_so(play: Callable[..., None]) -> N
     [
         (DataError("frame.png is truncated; remove it"), 1, "frame.png is truncated; remove it"),
         (MisuseError("out holds another run"), 2, "out holds another run"),
-        (Interrupted("stopped at step 3; run again to go on"), 1, "stopped at step 3; run again to go on"),
+        (Interrupted("stopped at step 3; run again to go on"), 130, "stopped at step 3; run again to go on"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (
             OSError(errno.ENOSPC, "No space left on device", "o/m.png"),

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from vasomim.build.running import build_crop
 from vasomim.commands import extract, finetune, prepare, pretrain, segmentor
-from vasomim.commands.training import open_unlabelled, training_run
+from vasomim.commands.training import open_unlabelled, set_up_computing, training_run
 from vasomim.config import (
     CropConfig,
     ExtractConfig,
@@ -29,6 +30,7 @@ from vasomim.data.frames import write_png
 from vasomim.data.open import open_labelled
 from vasomim.data.splits import split_holdout
 from vasomim.errors import CheckpointError, MisuseError
+from vasomim.models.registry import create_model
 from vasomim.models.weights import load_pretrained, read_state_dict
 from vasomim.synth import generate
 from vasomim.vessels import METHOD_VERSION
@@ -97,6 +99,29 @@ def test_segmentor__leaves_what_a_run_leaves(guide: Path) -> None:
     assert facts["kind"] == "segmentor"
     assert torch.isfinite(model(torch.rand(1, 1, SIZE, SIZE))).all()
     assert "val/dice" in json.loads((guide / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+def test_finetune__measures_the_held_out_frames_once_at_the_end(
+    frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([0.25, 0.5])  # after steps 2 and 4, and no more
+
+    def score(predict: object, val: object) -> dict[str, float]:  # noqa: ARG001
+        return {"dice": next(found)}
+
+    monkeypatch.setattr(finetune, "scores", score)
+    assert finetune.run(finetuning(frames, tmp_path / "run")) == 0
+    assert load_pretrained(tmp_path / "run")[1]["held_out"] == {"dice": 0.5}
+
+
+def test_set_up_computing__convolutions_of_a_vit_unet_lie_channels_last_and_those_of_a_plain_one_first() -> None:
+    for name, last in (("vit_test_unet", True), ("unet_test", False)):
+        model = create_model(name, img_size=SIZE)
+        set_up_computing(model, RUN)
+        kernels = [part.weight for part in model.modules() if isinstance(part, nn.Conv2d) and part.kernel_size[0] == 3]
+        told = [kernel for kernel in kernels if min(kernel.shape[:2]) > 1]  # others lie both ways
+        assert told, name
+        assert all(kernel.is_contiguous() != last for kernel in told), name
 
 
 def test_segmentor__says_what_extracted_and_repeated_exports_the_same_weights(frames: Path, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_fit__saves_on_sigterm_and_resumes_to_the_bit(tmp_path):
                 process.send_signal(SIGTERM)  # it is there before the line that lets the run go on
             print(flush=True, file=process.stdin)
         said = process.stdout.read()
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert "stopped at step 6 of 13" in said
     assert "run the same command again" in said
     resumed = train(tmp_path / "cut")

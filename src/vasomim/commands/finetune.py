@@ -77,11 +77,11 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
         result = train(fabric, task, data.train, config, folder, validate if len(data.val) else None)
         if not folder.writes:
             return 0
-        final = validate(task, Progress(result.step, result.step, 0, 1)) if len(data.val) else {}
+        final = result.validation
         # On frames of --val nothing may be chosen.
         chosen = Output() if config.val or not len(data.val) else calibrated_output(task.model, config, data.val)
         described = facts(config, chosen)
-        described |= {"held_out": dict(final)}
+        described |= {"held_out": final}
         export_model(folder, task.model, described, config, trained_on=data.trained_on)
         keep_picture(folder.path, sheet(predictor(task.model, config, chosen), data.val))
         write_report(folder.path)

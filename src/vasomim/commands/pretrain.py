@@ -46,7 +46,7 @@ def run(config: PretrainConfig, *, json: bool = False, verbose: bool = False) ->
         result = train(fabric, task, data.train, config, folder, validate, build_views(config))
         if not folder.writes:
             return 0
-        final = validate(task, last_progress(config, data)) if validate is not None else {}
+        final = result.validation
         export(folder, task, config, final)
         keep_picture(folder.path, last_sheet(task, data, config))
         write_report(folder.path)

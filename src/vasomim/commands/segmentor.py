@@ -34,7 +34,7 @@ def run(config: SegmentorConfig, *, json: bool = False, verbose: bool = False) -
         result = train(fabric, task, data.train, config, folder, validate if len(held) else None)
         if not folder.writes:
             return 0
-        final = scores(task.model, held) if len(held) else {}
+        final = result.validation
         export_model(
             folder,
             task.model,
@@ -43,7 +43,7 @@ def run(config: SegmentorConfig, *, json: bool = False, verbose: bool = False) -
                 "model": config.model,
                 "kwargs": {},
                 "inference": {"mode": "resize", "size": config.img_size},
-                "held_out": dict(final),
+                "held_out": final,
                 "extraction": data.extraction,
             },
             config,

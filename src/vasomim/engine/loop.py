@@ -44,6 +44,8 @@ from vasomim.types import Progress
 
 Validate = Callable[[nn.Module, Progress], Mapping[str, float]]
 OnStep = Callable[[int, Mapping[str, float]], None]
+VALIDATED = "val/"
+"""What names of values of the validation begin with in the log."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,11 @@ class FitResult:
     """The last values logged, those of the validation under `val/`."""
     skipped: int = 0
     """Steps skipped because the loss or its gradient was not finite."""
+
+    @property
+    def validation(self) -> dict[str, float]:
+        """What `validate` found of the weights to export, in the precision of the training; empty without it."""
+        return {name[len(VALIDATED) :]: value for name, value in self.metrics.items() if name.startswith(VALIDATED)}
 
 
 def fit(
@@ -293,7 +300,7 @@ class _Loop:
                 stack.enter_context(self.whole.applied())
             seed_step(settings.seed, self.step, self.fabric.global_rank, self.fabric.device, validation=True)
             values = self.validate(self.task, settings.progress(self.step))
-        self.log({f"val/{name}": value for name, value in values.items()})
+        self.log({f"{VALIDATED}{name}": value for name, value in values.items()})
         self.validated = self.step
         return True
 
