@@ -98,7 +98,7 @@ def led_batches(start: int) -> Iterator[dict[str, Tensor]]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(sys.argv[2]))  # sums of another number of threads round otherwise
     try:
         train(Path(sys.argv[1]), led_batches, replace(SETTINGS, save_every=1000))
     except Interrupted as stop:

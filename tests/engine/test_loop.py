@@ -58,7 +58,7 @@ def test_fit__resumes_to_the_bit_after_several_crashes(tmp_path):
 
 
 def test_fit__saves_on_sigterm_and_resumes_to_the_bit(tmp_path):
-    command = [sys.executable, engine_tools.__file__, tmp_path / "cut"]
+    command = [sys.executable, engine_tools.__file__, tmp_path / "cut", str(torch.get_num_threads())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
