@@ -86,6 +86,10 @@ def test_datasets__writes_for_nnunet(tmp_path, capsys):
         (["--verify", "arcade"], 2, "verify needs one INPUT"),
         (["--nnunet", "Dataset1_X", "--out", "x"], 2, "nnunet needs an INPUT"),
         (["{tmp}", "--nnunet", "Dataset001_X", "--out", "x"], 2, "is no labelled set"),
+        (["{tmp}"], 2, "INPUT needs verify, arrange or nnunet"),
+        (["--show", "arcade", "--out", "x"], 2, "out needs download, arrange or nnunet"),
+        (["{tmp}", "--verify", "arcade", "--classes"], 2, "classes has an effect with nnunet alone"),
+        (["{tmp}", "--arrange", "dca1", "--out", "x", "--file-ending", ".tif"], 2, "file_ending has an effect"),
         (["{tmp}", "--verify", "arcade"], 1, "nothing of arcade lies in"),
     ],
 )

@@ -58,13 +58,22 @@ from vasomim.errors import ConfigError
         (lambda: DoctorConfig(workers=-3), ["workers must be at least 0, got -3"]),
         (
             lambda: EvaluateConfig(
-                weights="a", predictions=Path("b"), threshold=0.3, output="main", flip=True, size=0, batch_size=0
+                weights="a",
+                predictions=Path("b"),
+                threshold=0.3,
+                output="main",
+                flip=True,
+                device="cpu",
+                precision="fp32",
+                backend="torch",
+                size=0,
+                batch_size=0,
             ),
             [
                 "give either weights or predictions, not both",
                 *(
                     f"{name} has no effect on predictions, which are masks already; leave it out"
-                    for name in ("threshold", "output", "flip")
+                    for name in ("threshold", "output", "flip", "device", "precision", "backend")
                 ),
                 "size must be at least 1, got 0",
                 "batch_size must be at least 1, got 0",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vasomim.data.boxes import FrameNote, boxes_table, read_boxes
+from vasomim.data.boxes import FrameNote, boxes_table, notes_beside, read_boxes
 from vasomim.errors import DataError
 from vasomim.types import Box
 
@@ -69,3 +69,19 @@ def test_boxes_table__is_read_back(tmp_path: Path) -> None:
 def test_read_boxes__real_set(real_data: Path) -> None:
     notes = read_boxes(real_data / "danilov_352" / "boxes.csv")
     assert len({note.patient for note in notes.values()}) == 52
+
+
+def test_notes_beside__warns_of_rows_whose_frames_are_not_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = tmp_path / "images"
+    assert notes_beside(frames) == {}, "no table"
+    frames.mkdir()
+    (frames / "a.png").touch()
+    (tmp_path / "boxes.csv").write_text(HEADER + "a.png,7,1,1,9,9,0,0,2,2\n")
+    assert notes_beside(frames)["a.png"].patient == "7"
+    assert not caplog.records
+    (tmp_path / "boxes.csv").write_text(HEADER + "a.png,7,1,1,9,9,0,0,2,2\nsmith,8,1,1,9,9,0,0,2,2\n")
+    assert set(notes_beside(frames)) == {"a.png", "smith"}
+    assert "1 of the 2 files it names are not there" in caplog.text
+    assert "smith" not in caplog.text, "names may be patients'"

@@ -171,6 +171,13 @@ class SegmentorConfig:
         )
 
 
+_OF_A_MODEL = {
+    **dict.fromkeys(("threshold", "output", "flip")),
+    **dict.fromkeys(("device", "precision", "backend"), "auto"),
+}
+"""Settings of an evaluation that masks in files have no use for, as they are when nobody set them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """Measure a segmenter, or a folder of predicted masks, against labels."""
@@ -209,10 +216,10 @@ class EvaluateConfig:
             (self.weights is None or self.predictions is None, "give either weights or predictions, not both"),
             *(
                 (
-                    self.predictions is None or getattr(self, name) is None,
+                    self.predictions is None or getattr(self, name) == untouched,
                     f"{name} has no effect on predictions, which are masks already; leave it out",
                 )
-                for name in ("threshold", "output", "flip")
+                for name, untouched in _OF_A_MODEL.items()
             ),
             at_least("size", self.size, 1),
             at_least("batch_size", self.batch_size, 1),
@@ -365,6 +372,18 @@ class DatasetsConfig:
             (len(self.inputs) == 1 or "verify" not in asked, "verify needs one INPUT, the folder to look at"),
             (len(self.inputs) == 1 or "arrange" not in asked, "arrange needs one INPUT, the folder as published"),
             (bool(self.inputs) or "nnunet" not in asked, "nnunet needs an INPUT, the labelled data to write"),
+            *(
+                (self.nnunet is not None or getattr(self, name) == usual, f"{name} has an effect with nnunet alone")
+                for name, usual in (("classes", False), ("file_ending", ".png"), ("rasteriser", "arcade-official"))
+            ),
+            (
+                not self.inputs or bool({"verify", "arrange", "nnunet"} & {*asked}),
+                "INPUT needs verify, arrange or nnunet",
+            ),
+            (
+                self.out is None or bool({"download", "arrange", "nnunet"} & {*asked}),
+                "out needs download, arrange or nnunet",
+            ),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from vasomim.errors import DataError
 from vasomim.types import Box, Record
 
+_log = logging.getLogger(__name__)
 TABLE = "boxes.csv"
 CORNERS = ("x0", "y0", "x1", "y1")
 Corners = Sequence[float]
@@ -32,6 +34,26 @@ class FrameNote:
 def is_boxes_folder(root: Path) -> bool:
     """Whether `root` has images/ and boxes.csv."""
     return (root / "images").is_dir() and (root / TABLE).is_file()
+
+
+def notes_beside(frames: Path) -> dict[str, FrameNote]:
+    """What boxes.csv beside a folder of frames says of them, nothing where there is none; warns of rows without frame.
+
+    Raises:
+        DataError: as `read_boxes`.
+    """
+    table = frames.parent / TABLE
+    notes = read_boxes(table) if table.is_file() else {}
+    absent = [name for name in notes if not (frames / name).is_file()]
+    if absent:
+        _log.warning(
+            "%s: %d of the %d files it names are not there; name them by their path below %s/, with the ending",
+            table,
+            len(absent),
+            len(notes),
+            frames.name,
+        )
+    return notes
 
 
 def with_patients(records: Sequence[Record], frames: Path, notes: Mapping[str, FrameNote]) -> list[Record]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from vasomim.data.boxes import TABLE, FrameNote, read_boxes, with_patients
+from vasomim.data.boxes import FrameNote, notes_beside, with_patients
 from vasomim.data.frames import is_frame, read_record
 from vasomim.data.listing import check_size, holds_frames, list_readable, make_records, no_frame, require_layout, some
 from vasomim.data.mask_files import MaskFiles, MaskPlace, is_mask_file
@@ -52,7 +52,7 @@ class MaskedFolderDataset:
         frames, folder = root / "images", mask_folder(root)
         assert folder is not None
         masks = MaskFiles(folder)
-        notes = read_boxes(root / TABLE) if (root / TABLE).is_file() else {}
+        notes = notes_beside(frames)
         listed = make_records(list_readable(frames, is_frame=is_frame), frames, root)
         if not listed:
             raise no_frame(frames, dicom=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from vasomim.data.arcade import ArcadeDataset, is_arcade_folder
-from vasomim.data.boxes import TABLE, FrameNote, is_boxes_folder, read_boxes
+from vasomim.data.boxes import FrameNote, is_boxes_folder, notes_beside
 from vasomim.data.dicom.directory import is_dicomdir, referenced_files
 from vasomim.data.folder import MaskedFolderDataset, UnlabelledDataset, is_masked_folder
 from vasomim.data.frame_list import is_frame_list, read_frame_list
@@ -199,8 +199,7 @@ def _patient(path: Path, tables: dict[Path, dict[str, FrameNote]]) -> str | None
     for folder in path.parents:
         if folder.name == "images":
             if folder not in tables:
-                table = folder.parent / TABLE
-                tables[folder] = read_boxes(table) if table.is_file() else {}
+                tables[folder] = notes_beside(folder)
             note = tables[folder].get(path.relative_to(folder).as_posix())
             return note.patient if note else None
     return None
