@@ -27,6 +27,7 @@ from torch import nn
 from vasomim.build import build_finetuning, build_pretraining, build_trainer, build_views
 from vasomim.build.running import Length
 from vasomim.config import FinetuneConfig, PretrainConfig, load_config
+from vasomim.engine.blocks import order_weights
 from vasomim.engine.run_folder import git_commit
 from vasomim.models.registry import create_model
 from vasomim.models.weights import save_pretrained
@@ -67,7 +68,7 @@ def stepper(recipe: str, segmentor: Path) -> Callable[[], float]:
     overrides = {"segmentor": segmentor} if recipe in ("pretrain", "vasomim_v1") else {}
     config = load_config(PretrainConfig, Path(f"{recipe}_laptop"), overrides)
     task = build_pretraining(config, (0.5, 0.2))
-    task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    order_weights(task)
     return step_of(task, config, make_batch(config))
 
 
@@ -76,7 +77,7 @@ def segmenter_stepper(recipe: str) -> Callable[[], float]:
     config = load_config(FinetuneConfig, Path(recipe))
     size, count = config.img_size, config.optim.batch_size
     task = build_finetuning(config, (0.5, 0.2), labelled=(True,) * count)
-    task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    order_weights(task)
     maps = {name: (torch.rand(count, size, size) < 0.05).float() for name in ("mask", "vessels")}
     batch = {"image": torch.rand(count, 1, size, size), **maps, "index": torch.arange(count)}
     return step_of(task, config, {**batch, "epoch": torch.zeros(count).long()})

@@ -33,13 +33,12 @@ from vasomim.data.samples import FrameDataset, subset, with_vessels
 from vasomim.data.sibling_vessels import SiblingVessels, open_vessels
 from vasomim.data.splits import split_holdout
 from vasomim.data.statistics import pixel_statistics
-from vasomim.engine.blocks import checkpoint_activations, compile_blocks
+from vasomim.engine.blocks import checkpoint_activations, compile_blocks, order_weights
 from vasomim.engine.fabric import Fabric, build_fabric
 from vasomim.engine.loop import FitResult, fit
 from vasomim.engine.processes import check_shares, first_alone
 from vasomim.engine.run_folder import RunFolder
 from vasomim.errors import DataError, MisuseError
-from vasomim.models.unet import PlainUNet
 from vasomim.models.weights import save_pretrained
 from vasomim.types import Progress, Record
 
@@ -214,8 +213,7 @@ def train(
 
 def set_up_computing(task: nn.Module, run: RunConfig) -> None:
     """Choose how the task computes, which changes its results to rounding at most."""
-    if not any(isinstance(part, PlainUNet) for part in task.modules()):  # its norms take longer than convolutions gain
-        task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster convolutions, CPU and GPU
+    order_weights(task)
     if run.checkpoint_activations and not checkpoint_activations(task):
         warn("run.checkpoint_activations has no effect: the model has no transformer blocks")
     if run.compile and not compile_blocks(task):

@@ -14,6 +14,7 @@ from vasomim.benchmarks import reference
 from vasomim.benchmarks.speed.limits import Work
 from vasomim.benchmarks.speed.timing import Stage
 from vasomim.benchmarks.speed.work import count_flops
+from vasomim.engine.blocks import order_weights
 from vasomim.engine.optim import build_optimizer, clip_gradients, parameter_groups
 from vasomim.export.frames import synthetic_frames
 from vasomim.inference.backends import Backend, Images, open_runtime
@@ -87,7 +88,7 @@ def make_batch(frames: int) -> dict[str, Tensor]:
 
 def our_step(task: PretrainingTask, batch: dict[str, Tensor]) -> Callable[[], object]:
     """A step as the loop takes it on one device."""
-    task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    order_weights(task)
     optimizer = build_optimizer(parameter_groups(task, 0.05), lr=1e-6)
 
     def act() -> None:
