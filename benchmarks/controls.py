@@ -1,8 +1,9 @@
-"""What the weights called `default` are held against: python benchmarks/controls.py [--as-trained] NAME=RUN ...
+"""What weights are held against: python benchmarks/controls.py [--as-trained] [--flip] NAME=RUN ...
 
 Adds to results/controls.json how each run, or folder of weights, scores on ARCADE's val part, at native size and at
 224 px, and its paired difference from the first one named. Nothing is chosen by these scores. With --as-trained a run
 is measured as `NAME, as trained`: cut at 0.5, without the scale, shift and thresholds fitted to its held-out frames.
+With --flip it is mirrored even if it was not made for that.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def training(weights: Path) -> dict[str, Any]:
 
 def as_trained(weights: Path, folder: Path) -> Path:
     """A copy of a run's weights whose outputs nothing was fitted to."""
-    shutil.copytree(weights / "export", folder)
+    shutil.copytree(weights / "export" if (weights / "export").is_dir() else weights, folder)
     config = config_of(folder)
     config["outputs"] = [Output(output["name"]).described() for output in config["outputs"]]
     (folder / "config.json").write_text(json.dumps(config))
@@ -73,21 +74,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", help="NAME=RUN, the first is what the others are compared with")
     parser.add_argument("--as-trained", action="store_true")
+    parser.add_argument("--flip", action="store_true")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("VASOMIM_DATA", "data")))
     asked = parser.parse_args()
     held: dict[str, Any] = json.loads(OUT.read_text()) if OUT.is_file() else {}
-    first, flag, ending = None, "--as-trained " * asked.as_trained, ", as trained" * asked.as_trained
+    given = "--as-trained " * asked.as_trained + "--flip " * asked.flip
+    first, ending = None, ", as trained" * asked.as_trained + ", mirrored" * asked.flip
     with tempfile.TemporaryDirectory() as folder:
         for name, _, run in (word.partition("=") for word in asked.runs):
             weights = as_trained(Path(run), Path(folder, "weights", name)) if asked.as_trained else Path(run)
             rows = {}
             for size, flags in SIZES.items():
                 other = Path(folder, first, size) if first else None
+                flags += ("--flip",) * asked.flip
                 rows[size] = measure(weights, asked.data / "arcade/syntax/val", Path(folder, name, size), flags, other)
                 scores = rows[size]["metrics"]
                 print(name, size, *(f"{key} {score['mean']:.4f}" for key, score in scores.items()), flush=True)
             held[name + ending] = {
-                "command": f"python benchmarks/controls.py {flag}" + " ".join(f"{n}=RUN" for n in (first, name) if n),
+                "command": f"python benchmarks/controls.py {given}" + " ".join(f"{n}=RUN" for n in (first, name) if n),
                 "against": first + ending if first else None,
                 "measured_by": {"version": __version__, "git": git_commit()},
                 "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}",
