@@ -12,8 +12,9 @@ import torch
 
 from vasomim.commands import finetune
 from vasomim.config import FinetuneConfig, OptimConfig, RunConfig, TreeConfig
-from vasomim.data.frames import write_png
+from vasomim.data.frames import frame_hash, write_png
 from vasomim.inference.outputs import Output
+from vasomim.models.trained_on import read_trained_on
 from vasomim.models.weights import load_pretrained, read_state_dict
 from vasomim.synth import generate
 
@@ -66,9 +67,26 @@ def test_finetune__learns_main_vessels_and_tree(config: FinetuneConfig, tmp_path
     assert (out / "vessels" / "unlabelled" / "masks" / "08.png").is_file()
     line = json.loads((out / "metrics.jsonl").read_text().splitlines()[0])
     assert {"main_dice", "main_bce", "tree_dice", "tree_bce"} <= line.keys()
+    (drawn,) = config.tree.drawn
+    masked = {frame_hash(path) for path in (drawn / "images").iterdir()}
+    assert masked <= read_trained_on(out), "drawn trees are labels, too"
+    assert len(read_trained_on(out)) == 6 + 3
 
 
-def test_finetune__a_finished_run_is_exported_anew_with_mirrored_frames(config: FinetuneConfig, tmp_path: Path) -> None:
+def test_finetune__tells_of_drawn_trees_that_are_held_out(
+    config: FinetuneConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = make(tmp_path / "again", 0, 8, masks=True)
+    tree = dataclasses.replace(config.tree, unlabelled=(), drawn=(again,))
+    few = OptimConfig(batch_size=4, steps=1)
+    finetune.run(dataclasses.replace(config, out=tmp_path / "run", tree=tree, optim=few))
+    assert "2 of 2 frames to report on are trained on" in capsys.readouterr().err
+
+
+def test_finetune__a_finished_run_is_exported_anew_with_mirrored_frames(
+    config: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetune, "scores", lambda predict, _: {"dice": 0.9 if predict.flip else 0.5})
     bare = dataclasses.replace(config, out=tmp_path / "run", tree=TreeConfig())
     finetune.run(bare)
     before, weights = load_pretrained(bare.out)[1], read_state_dict(bare.out / "export")
@@ -77,6 +95,7 @@ def test_finetune__a_finished_run_is_exported_anew_with_mirrored_frames(config: 
     assert (before["inference"]["flip"], after["inference"]["flip"]) == (False, True)
     assert after["outputs"] != before["outputs"]  # fitted to what it gives now
     assert all(torch.equal(value, weights[name]) for name, value in read_state_dict(bare.out / "export").items())
+    assert (before["held_out"]["dice"], after["held_out"]["dice"]) == (0.5, 0.9), "of what is exported"
 
 
 def test_finetune__with_trees_goes_on_where_it_was_stopped(

@@ -373,4 +373,4 @@ def test_finetune__frames_of_val_that_are_trained_on_are_told(
         run=RUN,
     )
     assert finetune.run(config) == 0
-    assert ("12 of 12 frames of --val are trained on, e.g. 00" in capsys.readouterr().err) == shared
+    assert ("12 of 12 frames to report on are trained on, e.g. 00" in capsys.readouterr().err) == shared

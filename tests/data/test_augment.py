@@ -237,6 +237,8 @@ def test_joint_crop__vessel_aware_crops_hold_more_vessel() -> None:
     # The annotated mask leads where there is one.
     misled = dataclasses.replace(sample, mask=np.roll(mask, (-120, -120), (0, 1)))
     assert share(8, misled) < share(1, sample)
+    # Frames without labels have an empty mask beside labelled ones.
+    assert share(8, dataclasses.replace(sample, mask=np.zeros_like(mask))) == share(8, sample)
 
 
 def test_center_resize__needs_no_generator_and_keeps_thin_vessels_in_vessels() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -77,7 +77,9 @@ def run(config: FinetuneConfig, *, json: bool = False, verbose: bool = False) ->
         result = train(fabric, task, data.train, config, folder, validate if len(data.val) else None)
         if not folder.writes:
             return 0
-        final = result.validation
+        # A finished run that is only exported anew may be mirrored now, and was not when it was validated.
+        anew = result.resumed_from == result.step and len(data.val) > 0
+        final = scores(predictor(task.model, config), data.val) if anew else result.validation
         # On frames of --val nothing may be chosen.
         chosen = Output() if config.val or not len(data.val) else calibrated_output(task.model, config, data.val)
         described = facts(config, chosen)
@@ -101,24 +103,26 @@ def open_data(config: FinetuneConfig, fabric: Fabric, folder: RunFolder) -> Labe
     if not len(chosen):
         raise MisuseError(f"no labelled frame is left to train on: {len(labelled)} in all, {len(val)} set aside")
     warn_of_masks(chosen)
-    if config.val:
-        warn_of_shared(chosen, val)
+    drawn = open_labelled(config.tree.drawn, rasteriser=config.rasteriser) if config.tree.drawn else None
+    taught = [chosen] if drawn is None else [chosen, drawn]
+    if config.val or drawn is not None:
+        warn_of_shared(taught, val)
     before = frozenset() if config.init == "scratch" else read_trained_on(config.init)
     warn_of_learned(val, before, config.init)
     folder.note(data=fingerprint(chosen), labels=[record.id for record in chosen.records])
     statistics = pretrained_statistics(config.init) or pixel_statistics(chosen)
-    data = LabelledData(chosen, val, statistics, len(chosen), trained_on=before | learned_labels(chosen, config))
+    data = LabelledData(chosen, val, statistics, len(chosen), trained_on=before | learned_labels(taught, config))
     if not config.tree.learn:
         return data
     with first_alone(fabric):
-        joined = join_trees(chosen, config, folder)
+        joined = join_trees(chosen, drawn, config, folder)
     folder.note(trees=fingerprint(joined.frames))
     return replace(data, train=joined.frames, labelled=joined.labelled)
 
 
-def learned_labels(train: FrameDataset, config: FinetuneConfig) -> frozenset[str]:
-    """Hashes of the frames whose labels are learned; extracted vessels are no labels."""
-    return frozenset() if config.vessels else frozenset(frame_hashes(train))
+def learned_labels(taught: Sequence[FrameDataset], config: FinetuneConfig) -> frozenset[str]:
+    """Hashes of the frames whose labels are learned, drawn trees too; extracted vessels are no labels."""
+    return frozenset().union(*(frame_hashes(frames) for frames in taught[bool(config.vessels) :]))
 
 
 def warn_of_masks(train: FrameDataset) -> None:
@@ -132,13 +136,13 @@ def warn_of_masks(train: FrameDataset) -> None:
         warn(f"{empty} {looked} hold no vessel; were these frames annotated? `vasomim doctor` lists them")
 
 
-def warn_of_shared(train: FrameDataset, val: FrameDataset) -> None:
-    """Say how many frames of --val are trained on."""
-    shared = same_frames(train, val)
+def warn_of_shared(taught: Sequence[FrameDataset], val: FrameDataset) -> None:
+    """Say how many frames to report on are trained on."""
+    shared = list(dict.fromkeys(name for frames in taught for name in same_frames(frames, val)))
     if shared:
         warn(
-            f"{len(shared)} of {len(val)} frames of --val are trained on, e.g. {shared[0]}: what is reported says "
-            "little of other frames; name others, or leave --val out and a holdout is used"
+            f"{len(shared)} of {len(val)} frames to report on are trained on, e.g. {shared[0]}: what is reported says "
+            "little of other frames; name others by --val, and none of them by --tree.drawn"
         )
 
 
@@ -152,7 +156,9 @@ def warn_of_learned(val: FrameDataset, before: frozenset[str], init: str) -> Non
         )
 
 
-def join_trees(labelled: FrameDataset, config: FinetuneConfig, folder: RunFolder) -> PartlyLabelled:
+def join_trees(
+    labelled: FrameDataset, drawn: FrameDataset | None, config: FinetuneConfig, folder: RunFolder
+) -> PartlyLabelled:
     """Labelled frames together with those that show what a whole tree is."""
 
     def with_tree(frames: FrameDataset, name: str) -> FrameDataset:
@@ -160,8 +166,7 @@ def join_trees(labelled: FrameDataset, config: FinetuneConfig, folder: RunFolder
 
     tree = config.tree
     unlabelled = [with_tree(open_frames(tree.unlabelled), "unlabelled")] if tree.unlabelled else []
-    drawn = [open_labelled(tree.drawn, rasteriser=config.rasteriser)] if tree.drawn else []
-    return partly_labelled(with_tree(labelled, "labelled"), unlabelled, drawn, tree.share)
+    return partly_labelled(with_tree(labelled, "labelled"), unlabelled, [] if drawn is None else [drawn], tree.share)
 
 
 def open_masks(config: FinetuneConfig) -> FrameDataset:

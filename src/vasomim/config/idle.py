@@ -57,6 +57,7 @@ def _idle_in_pretraining(config: PretrainConfig) -> list[str]:
         return []
     changed = _changed(config, [name for name, users in USED_BY.items() if method not in users])
     lines = [f"{name} has no effect: method is {method}" for name in changed]
+    lines += _said(config, {"dino exports its teacher, an average already": ["optim.ema"] if method == "dino" else []})
     return lines + (_idle_in_vasomim(config) if method == "vasomim" else [])
 
 

@@ -113,7 +113,8 @@ class JointCrop:
         height, width = sample.image.shape
         windows = [self._draw_window(height, width, rng) for _ in range(self.vessel_aware)]
         flip_x, flip_y, turn = rng.random(3)
-        guidance = sample.vessels if sample.mask is None else sample.mask
+        # Frames without labels among labelled ones have an empty mask.
+        guidance = sample.vessels if sample.mask is None or not np.any(sample.mask) else sample.mask
         best = windows[0] if guidance is None or len(windows) == 1 else richest(windows, np.asarray(guidance))
         angle = self.rotation * (2 * turn - 1)
         pose = Pose(best, angle, bool(flip_x < self.horizontal_flip), bool(flip_y < self.vertical_flip))

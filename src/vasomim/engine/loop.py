@@ -96,7 +96,7 @@ class FitResult:
 
     @property
     def validation(self) -> dict[str, float]:
-        """What `validate` found of the weights to export, in the precision of the training; empty without it."""
+        """What `validate` found after the last step, of the weights to export; empty without it."""
         return {name[len(VALIDATED) :]: value for name, value in self.metrics.items() if name.startswith(VALIDATED)}
 
 
