@@ -351,6 +351,35 @@ def test_evaluate__doubts_are_said_once(
     assert "inverted" not in capsys.readouterr().err
 
 
+def test_evaluate__says_which_masks_are_the_other_way_round(
+    labelled: Path, predicted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.run(EvaluateConfig(inputs=(labelled,), predictions=predicted))
+    assert "more than half vessel" not in capsys.readouterr().err
+    for k in range(2):
+        write(labelled / "masks" / f"{k}.png", 255 * (~vessels(k)).astype(np.uint8))
+    command.run(EvaluateConfig(inputs=(labelled,), predictions=predicted))
+    assert "2 of 5 masks are more than half vessel" in capsys.readouterr().err
+
+
+def test_evaluate__names_a_comparison_whose_path_holds_brackets(
+    labelled: Path, predicted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "odd[/b]"
+    command.run(EvaluateConfig(inputs=(labelled,), predictions=predicted, out=other))
+    command.run(EvaluateConfig(inputs=(labelled,), predictions=predicted, compare=other))
+    assert "b]" in capsys.readouterr().out
+
+
+def test_evaluate__says_that_one_patient_gives_no_interval(
+    labelled: Path, predicted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"{k}.png,7,,,,\n" for k in range(5))
+    (labelled / "boxes.csv").write_text("file,patient,x0,y0,x1,y1\n" + rows)
+    command.run(EvaluateConfig(inputs=(labelled,), predictions=predicted))
+    assert "all frames are of one patient" in capsys.readouterr().err
+
+
 def test_evaluate__without_labels(labelled: Path, predicted: Path, run: Run) -> None:
     with pytest.raises(MisuseError, match=r"label|mask"):
         run(labelled / "images", predictions=predicted)

@@ -85,6 +85,13 @@ def test_voi_lut__is_looked_up_and_held_at_its_ends(tmp_path: Path) -> None:
     np.testing.assert_allclose(shown, expected, atol=1e-6)
 
 
+def test_voi_lut__entries_longer_than_it_says_stay_in_range(tmp_path: Path) -> None:
+    entries = np.arange(4096)
+    shown = show(tmp_path / "run", ramp(1, bits=12), VOILUTSequence=lut(entries, 0, 8))
+    assert float(shown.max()) <= 1
+    assert len(np.unique(shown)) > 256, "not cut off, either"
+
+
 def test_voi_lut__entries_of_eight_bits_in_bytes(tmp_path: Path) -> None:
     pixels = ramp(1, bits=8)
     table = item(LUTDescriptor=[256, 0, 8], LUTData=bytes(range(255, -1, -1)))

@@ -212,6 +212,10 @@ def test_read_frame__several_pages(tmp_path: Path) -> None:
     Image.fromarray(L).save(path, save_all=True, append_images=[Image.fromarray(L)])
     with pytest.raises(DataError, match="2 pages"):
         read_frame(path)
+    Image.fromarray(L).save(path, save_all=True, append_images=[Image.fromarray(L)], big_tiff=True)
+    assert path.read_bytes()[2] == 43
+    with pytest.raises(DataError, match="2 pages"):
+        read_frame(path)
 
 
 @pytest.mark.parametrize("value", [0, 77, 255])

@@ -250,6 +250,29 @@ def test_gives_away__words_dates_and_numbers(name: str, expected: bool) -> None:
     assert gives_away([name], identity_words(dataset)) is expected
 
 
+@pytest.mark.parametrize(
+    ("known", "name", "expected"),
+    [
+        ({"PatientID": "12-34-56"}, "12-34-56", True),
+        ({"PatientID": "12-34-56"}, "run_123456", True),
+        ({"PatientID": "12-34-56"}, "image_12", False),
+        ({"PatientID": "A-12-345"}, "A12345", True),
+        ({"PatientName": "Wang^XiaoDong=\u738b^\u5c0f\u4e1c"}, "\u738b\u5c0f\u4e1c", True),
+        ({"PatientName": "Wang^XiaoDong=\u738b^\u5c0f\u4e1c"}, "\u5fc3\u810f", False),
+        ({"PatientName": "Li^Na"}, "LiNa", True),
+        ({"PatientName": "Kim^Min"}, "MinKim2", True),
+        ({"PatientName": "M\u00fcller"}, "mueller", True),
+        ({"PatientName": "Mueller"}, "M\u00fcller", True),
+        ({"PatientName": "J\u00f8rgensen"}, "Jorgensen", True),
+    ],
+)
+def test_gives_away__numbers_with_separators_and_names_of_any_script(
+    known: dict[str, str], name: str, expected: bool
+) -> None:
+    dataset = dataset_of(ramp(1), SpecificCharacterSet="ISO_IR 192", **known)
+    assert gives_away([name], identity_words(dataset)) is expected
+
+
 def test_identity_words__of_nested_items_too() -> None:
     dataset = dataset_of(ramp(1))
     dataset.RequestAttributesSequence = Sequence([item(RequestingPhysician="Morgenroth^Ada")])

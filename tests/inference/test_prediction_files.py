@@ -97,6 +97,10 @@ def test_predict_files__does_again_what_changed_or_is_missing(source: Path, tmp_
     assert (again.predicted, again.skipped) == (3, 3)
     assert read_mask(out / "masks" / "a.png").shape == (33, 44)
     assert predict(source, out).predicted == 6  # the overlays
+    write_png(source / "a.png", frame(20, 30, 4))
+    predict(source, out, overlays=False)
+    assert not (out / "overlays" / "a.png").exists(), "of what a.png was before"
+    assert (out / "overlays" / "new.png").exists()
 
 
 def test_predict_files__same_result_as_uninterrupted(source: Path, tmp_path: Path) -> None:

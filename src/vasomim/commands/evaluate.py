@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from vasomim.commands.console import progress_bar, say, warn
 from vasomim.config import EvaluateConfig
@@ -107,6 +108,7 @@ def measure(opened: Opened) -> EvaluationCard:
             f"{len(doubted)} of {len(card)} frames look inverted or like no angiogram, e.g. {doubted[0]}: "
             f"{opened.doubts[doubted[0]]}"
         )
+    warn_of_labels(card)
     if opened.learned is None:
         return card
     learned = [name for name in card.ids if name in opened.learned]
@@ -116,6 +118,16 @@ def measure(opened: Opened) -> EvaluationCard:
             "of other frames; name others"
         )
     return replace(card, trained_on=len(learned))
+
+
+def warn_of_labels(card: EvaluationCard) -> None:
+    """Say which masks are mostly vessel, and where intervals can say nothing of other patients."""
+    full = [f.id for f in card.frames if 2 * (f.counts[0] + f.counts[2]) > sum(f.counts)]
+    if full:
+        warn(f"{len(full)} of {len(card)} masks are more than half vessel, e.g. of {full[0]}; vessels must be bright")
+    patients = {frame.patient for frame in card.frames}
+    if len(card) > 1 and len(patients) == 1 and None not in patients:
+        warn("all frames are of one patient: the intervals have no width and say nothing of other patients")
 
 
 def compared(card: EvaluationCard, other: StoredEvaluation | None) -> tuple[EvaluationCard, VasomimError | None]:
@@ -294,7 +306,8 @@ def print_card(card: EvaluationCard) -> None:
 
 
 def _print_comparison(console: Console, comparison: Mapping[str, Any]) -> None:
-    table = Table("metric", "this", "other", "difference", "95 % interval", "p", title=f"against {comparison['other']}")
+    title = Text(f"against {comparison['other']}")  # a path, which may hold brackets
+    table = Table("metric", "this", "other", "difference", "95 % interval", "p", title=title)
     for name, result in comparison["metrics"].items():
         low, high = result["ci95"]
         means = (number_text(result["mean"]), number_text(result["other_mean"]))

@@ -256,7 +256,7 @@ def _decode_image(content: bytes, path: Path) -> npt.NDArray[Any]:
         raise DataError(
             f"cannot decode {path}: damaged, truncated or not an image; replace or remove it (known: {known})"
         )
-    if content[:4] in (b"II*\0", b"MM\0*"):
+    if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return _with_straight_alpha(np.asarray(pixels), content, path)
     return np.asarray(pixels)
 

@@ -136,6 +136,8 @@ class PredictionFolder:
             LongNameError, WriteError: as `write_png`.
         """
         self.file("masks", frame_id)
+        for kind in set(Parts().kinds) - set(self.parts.kinds):  # of an earlier file of that name
+            self.file(kind, frame_id).unlink(missing_ok=True)
         write_pictures(self.path, frame_id, image, prediction, self.parts)
 
     def note(self, frame_id: str, source: str, prediction: Prediction) -> None:
@@ -192,7 +194,9 @@ class PredictionFolder:
         """
         staged = [file.relative_to(self.unfinished) for file in self.unfinished.rglob("*") if file.is_file()]
         with writing(Path(name)):
-            for file in self._files_of_run(name, self.parts.kinds):
+            if name not in self.frames:
+                self._remove_pictures(name)
+            for file in self._files_of_run(name, Parts().kinds):
                 file.unlink()
             for inner in staged:
                 target = self.path / inner

@@ -79,8 +79,8 @@ class Lut:
         return self.entries[at].astype(np.float64)
 
     def unit(self, values: FloatArray) -> FloatArray:
-        """As values of interest: [0, 1]."""
-        return self(values) / ((1 << self.bits) - 1)
+        """As values of interest: [0, 1]. Some devices write 8 bits of longer entries: the largest is white then."""
+        return self(values) / max((1 << self.bits) - 1, int(self.entries.max()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,12 @@ _NO_PATIENT = re.compile(r"[0 ._-]*|anon.*|unknown|none|n/?a", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+")
 _DATE = re.compile(r"(?P<year>(?:18|19|20)\d\d)(?P<month>\d\d)(?P<day>\d\d)")
 _MAX_DEPTH = 8
+_BEYOND_ALPHABETS = "\u1100"
+"""From here on (Hangul, kana, Chinese characters) a name is two or three characters long."""
+_SPELLED_OUT = str.maketrans({"\u00e4": "ae", "\u00f6": "oe", "\u00fc": "ue", "\u00f8": "oe", "\u00e5": "aa"})
+"""How a, o and u with dots, o with a stroke and a with a ring are written without them."""
+_WITHOUT_STROKE = str.maketrans({"\u00f8": "o", "\u0142": "l", "\u0111": "d", "\u00e6": "ae"})
+"""Letters that do not fall into a letter and an accent."""
 
 
 def patient_keys(dataset: Dataset) -> list[str]:
@@ -35,7 +41,9 @@ def patient_keys(dataset: Dataset) -> list[str]:
 
 def identity_words(dataset: Dataset) -> frozenset[str]:
     """Words and numbers of the names, ids, dates and places by which a file identifies people; for memory alone."""
-    words = {word for text in _identifying_texts(dataset) for word in _WORD.findall(_plain(text))}
+    texts = list(_identifying_texts(dataset))
+    spellings = [way for text in texts for way in _spellings(text)]
+    words = {word for text in spellings for word in (*_WORD.findall(text), *_joined(text))}
     dates = [found for word in words if (found := _DATE.fullmatch(word))]
     orders = {"{day}{month}{year}", "{month}{day}{year}"} if dates else ()
     return frozenset(words | {order.format(**date.groupdict()) for date in dates for order in orders})
@@ -44,10 +52,11 @@ def identity_words(dataset: Dataset) -> frozenset[str]:
 def gives_away(parts: Iterable[str], words: Set[str]) -> bool:
     """Whether the name of a folder or file holds one of `identity_words`.
 
-    Words of 4 characters or more count anywhere, of 3 letters where they stand alone, of 2 letters where two of them
-    do. So a few names are taken for a patient's that are none.
+    Words of 4 characters or more count anywhere, as do those of 2 or more in a script beyond the alphabets; words of 3
+    letters count where they stand alone, of 2 letters where two of them do. So a few names are taken for a patient's
+    that are none.
     """
-    return any(_holds(_plain(part), words) for part in parts)
+    return any(_holds(way, words) for part in parts for way in _spellings(part))
 
 
 def _holds(part: str, words: Set[str]) -> bool:
@@ -57,13 +66,28 @@ def _holds(part: str, words: Set[str]) -> bool:
     return (
         len(short) >= 2
         or any(len(word) >= 3 for word in short)
-        or any(len(word) >= 4 and word in squeezed for word in words)
+        or any(len(word) >= (2 if word >= _BEYOND_ALPHABETS else 4) and word in squeezed for word in words)
     )
 
 
 def _plain(text: str) -> str:
     """Lower case, without accents."""
-    return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+    letters = unicodedata.normalize("NFKD", text.casefold().translate(_WITHOUT_STROKE))
+    return "".join(c for c in letters if not unicodedata.combining(c))
+
+
+def _spellings(text: str) -> set[str]:
+    """Without accents, and with them written out."""
+    return {_plain(text), _plain(text.casefold().translate(_SPELLED_OUT))}
+
+
+def _joined(text: str) -> set[str]:
+    """A number without its separators; each writing of a name (PS3.5 6.2.1) as one word, either part first."""
+    found = set()
+    for group in text.split("="):
+        parts = _WORD.findall(group)
+        found |= {"".join(parts), "".join([*parts[1:2], *parts[:1]])}
+    return found - {""}
 
 
 def _identifying_texts(dataset: Dataset, depth: int = 0) -> Iterator[str]:
