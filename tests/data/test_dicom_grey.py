@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 from dicom_tools import dataset_of, item, lut, make, overwrite, ramp, sequence, write
 from pydicom.sequence import Sequence
-from pydicom.uid import EnhancedXAImageStorage, SecondaryCaptureImageStorage
+from pydicom.uid import (
+    EnhancedXAImageStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    SecondaryCaptureImageStorage,
+)
 
 from vasomim.data.dicom import open_run
 from vasomim.data.dicom.grey import Window
@@ -83,6 +88,16 @@ def test_voi_lut__is_looked_up_and_held_at_its_ends(tmp_path: Path) -> None:
     expected = entries[np.clip(pixels[0].astype(int) - 50, 0, 99)] / 1023
     shown = show(tmp_path / "run", pixels, VOILUTSequence=lut(entries, 50, 10), WindowCenter=1, WindowWidth=1)
     np.testing.assert_allclose(shown, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_voi_lut__words_lie_as_the_file_has_them(tmp_path: Path, syntax: str) -> None:
+    pixels = ramp(1, bits=8)
+    order = ">u2" if syntax == ExplicitVRBigEndian else "<u2"
+    table = item(LUTDescriptor=[256, 0, 12], LUTData=(np.arange(256) * 16).astype(order).tobytes())
+    table["LUTData"].VR = "OW"
+    path = write(tmp_path / "run", dataset_of(pixels, VOILUTSequence=Sequence([table])), syntax)
+    np.testing.assert_allclose(open_run(path).frame(0), pixels[0].astype(float) * 16 / 4095, atol=1e-6)
 
 
 def test_voi_lut__entries_longer_than_it_says_stay_in_range(tmp_path: Path) -> None:

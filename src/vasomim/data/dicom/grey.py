@@ -217,18 +217,19 @@ def read_lut(item: Dataset, signed: bool) -> Lut:
         first -= 65536
     if not 1 <= bits <= 16:
         raise BadElement(f"LUTDescriptor names {bits} bits; need 1 to 16")
-    entries = _lut_entries(value_of(item, "LUTData"), count)
+    big = getattr(item, "original_encoding", (None, None))[1] is False  # words are left as they lie in the file
+    entries = _lut_entries(value_of(item, "LUTData"), count, ">u2" if big else "<u2")
     if len(entries) != count:
         raise BadElement(f"LUTDescriptor names {count} entries, LUTData holds {len(entries)}")
     return Lut(first, entries, bits)
 
 
-def _lut_entries(data: Any, count: int) -> npt.NDArray[np.uint16]:
+def _lut_entries(data: Any, count: int, word: str) -> npt.NDArray[np.uint16]:
     """Entries as 16 bit numbers; 8 bit entries may be packed two to a word."""
     if isinstance(data, bytes):
         packed = len(data) in (count, count + 1) and count > 1
         return (
-            np.frombuffer(data[: len(data) // 2 * 2], "<u2")
+            np.frombuffer(data[: len(data) // 2 * 2], word).astype(np.uint16)
             if not packed
             else np.frombuffer(data, np.uint8)[:count].astype(np.uint16)
         )
