@@ -261,6 +261,8 @@ CONTROLS = {
     "encoder_tenth": "from the encoder, 95 labels",
     "encoder_tenth, as trained": "the same, cut at 0.5",
     "scratch_tenth": "from scratch, 95 labels",
+    "default": "`default` as shipped, five stages",
+    "unet": "convolutional U-Net from scratch, 950 labels",
 }
 """Rows of results/controls.json, in words."""
 CONTROL_TEXT = """`python benchmarks/controls.py NAME=RUN`, ARCADE val, recipe `finetune_default`, seed 0, one
@@ -270,7 +272,15 @@ the start alone. With 950 labels they are the first stage of `default` (1,300 st
 paper's 76.01 Dice with a tenth of the labels, not against the rows with 950. Their trees come from frames without
 labels as in the recipe; scale, shift and thresholds were fitted to the 50 labelled frames held out, and "cut at 0.5"
 does without these. The extractions that guided the encoder and made the trees have eight weights fitted to 125
-labelled frames of syntax/train. A U-Net at this length was not run (benchmarks/gpu/README.md).
+labelled frames of syntax/train.
+
+The U-Net is `unet_half` (half nnU-Net's channels, 5.2 million parameters; docs/methods.md), `--stride 1 --lr 1e-3
+--no-learn --img-size 448 --batch-size 8` on the recipe of `default`: labels alone, 1,300 steps of 8 crops on two
+processes, mirrored: half the crops of the first stage of `default`, a tenth of those of its five, but each crop costs
+several times as much. `default` as it ships is ahead of it. Its first stage alone is behind: mirrored, the 50 held-out
+frames have 0.778 Dice after it, and 0.801 from the U-Net (docs/experiments.md). What carries `default` past this U-Net
+is the length of its training, which its cheap step allows, and not its start. Longer U-Nets, and all of nnU-Net's
+channels, were not run (benchmarks/gpu/README.md).
 
 """
 MEMORY = """Peak resident memory of each command with its workers, laptop recipes, 512 px frames (`predict` and
