@@ -50,7 +50,7 @@ def test_main__whole_chain(tmp_path: Path, call: Callable[..., Any]) -> None:
     written = sorted((masks / "masks").glob("*.png"))
     assert [path.stem for path in written] == sorted(path.stem for path in images.glob("*.png"))
     assert cv2.imread(str(written[0]), cv2.IMREAD_UNCHANGED).shape == (64, 64)
-    assert call("evaluate", frames, "--predictions", masks / "masks", "--device", "cpu")["n"] == 8
+    assert call("evaluate", frames, "--predictions", masks / "masks")["n"] == 8
 
     # The same command continues (here: is already done); another run in the same folder is refused.
     assert call("pretrain", images, *guided, "--out", encoder, *TINY)["step"] == 2

@@ -50,7 +50,7 @@ def test_verbs__on_labelled_runs(labelled: Path, tmp_path: Path, capfd: pytest.C
     card = call(capfd, "evaluate", labelled, "--weights", model, "--out", tmp_path / "card", "--device", "cpu")
     assert card["n"] == 7
     call(capfd, "predict", labelled / "images", "--weights", model, "--out", masks, "--device", "cpu")
-    stored = call(capfd, "evaluate", labelled, "--predictions", masks, "--device", "cpu")
+    stored = call(capfd, "evaluate", labelled, "--predictions", masks)
     assert stored["metrics"]["dice"]["mean"] == pytest.approx(card["metrics"]["dice"]["mean"])
     written = [path for folder in (model, tmp_path / "card") for path in folder.rglob("*") if path.is_file()]
     assert [path for path in written if told(path.read_bytes(), SECRETS)] == []
