@@ -274,7 +274,13 @@ labels as in the recipe; scale, shift and thresholds were fitted to the 50 label
 does without these. The extractions that guided the encoder and made the trees have eight weights fitted to 125
 labelled frames of syntax/train.
 
-A convolutional U-Net was trained too (docs/experiments.md), and is not in this table.
+The U-Net is `unet_half` (half nnU-Net's channels, 5.2 million parameters; docs/methods.md), `--stride 1 --lr 1e-3
+--no-learn --img-size 448 --batch-size 8` on the recipe of `default`: labels alone, 1,300 steps of 8 crops on two
+processes, mirrored: half the crops of the first stage of `default`, a tenth of those of its five, but each crop costs
+about four times as much (results/finetune_cost.json, by pixels). `default` as it ships is ahead of it. Its first stage
+alone is behind: mirrored, the 50 held-out frames have 0.778 Dice after it, and 0.801 from the U-Net
+(docs/experiments.md). What carries `default` past this U-Net is the length of its training, which its cheap step
+allows, and not its start. Longer U-Nets, and all of nnU-Net's channels, were not run (benchmarks/gpu/README.md).
 
 """
 MEMORY = """Peak resident memory of each command with its workers, laptop recipes, 512 px frames (`predict` and
