@@ -2,6 +2,7 @@
 
     python benchmarks/method_cost.py [--rounds 3] > results/method_cost.json
     python benchmarks/method_cost.py --what finetune > results/finetune_cost.json
+    python benchmarks/method_cost.py --what unet > results/unet_cost.json  # a U-Net as it might be computed
 
 Recipes, random frames, one thread.
 
@@ -30,6 +31,7 @@ from vasomim.config import FinetuneConfig, PretrainConfig, load_config
 from vasomim.engine.blocks import order_weights
 from vasomim.engine.run_folder import git_commit
 from vasomim.models.registry import create_model
+from vasomim.models.unet import ConvStage
 from vasomim.models.weights import save_pretrained
 from vasomim.ops.allocator import keep_freed_memory
 from vasomim.types import Progress, view_key
@@ -72,12 +74,12 @@ def stepper(recipe: str, segmentor: Path) -> Callable[[], float]:
     return step_of(task, config, make_batch(config))
 
 
-def segmenter_stepper(recipe: str) -> Callable[[], float]:
+def segmenter_stepper(recipe: str, prepare: Callable[[nn.Module], object] = order_weights) -> Callable[[], float]:
     """As `stepper`, of a fine-tuning from random weights."""
     config = load_config(FinetuneConfig, Path(recipe))
     size, count = config.img_size, config.optim.batch_size
     task = build_finetuning(config, (0.5, 0.2), labelled=(True,) * count)
-    order_weights(task)
+    prepare(task)
     maps = {name: (torch.rand(count, size, size) < 0.05).float() for name in ("mask", "vessels")}
     batch = {"image": torch.rand(count, 1, size, size), **maps, "index": torch.arange(count)}
     return step_of(task, config, {**batch, "epoch": torch.zeros(count).long()})
@@ -99,8 +101,33 @@ def step_of(
     return step
 
 
+def instance_norms(task: nn.Module) -> nn.Module:
+    """The same function by another name: nn.InstanceNorm2d in the place of a GroupNorm of single channels."""
+    for stage in [part for part in task.modules() if isinstance(part, ConvStage)]:
+        for name, part in stage.named_children():
+            if isinstance(part, nn.GroupNorm):
+                setattr(stage, name, nn.InstanceNorm2d(part.num_channels, affine=True))
+    return task
+
+
+def channels_last(task: nn.Module) -> nn.Module:
+    """As all other networks lie."""
+    return task.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+WAYS: dict[str, Callable[[nn.Module], object]] = {
+    "as it is": order_weights,
+    "InstanceNorm": instance_norms,
+    "channels last": channels_last,
+    "InstanceNorm, channels last": lambda task: channels_last(instance_norms(task)),
+}
+"""How the recipe `unet_half_laptop` could be computed; the first is what the others are measured by."""
+
+
 def steppers(what: str) -> dict[str, Callable[[], float]]:
     """What takes turns, by recipe; the first is what the others are measured by."""
+    if what == "unet":
+        return {way: segmenter_stepper("unet_half_laptop", prepare) for way, prepare in WAYS.items()}
     if what == "finetune":
         return {recipe: segmenter_stepper(recipe) for recipe in SEGMENTERS}
     with tempfile.TemporaryDirectory() as folder:
@@ -128,7 +155,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--what", choices=("pretrain", "finetune"), default="pretrain")
+    parser.add_argument("--what", choices=("pretrain", "finetune", "unet"), default="pretrain")
     arguments = parser.parse_args()
     rounds, what = arguments.rounds, arguments.what
     torch.set_num_threads(1)

@@ -168,6 +168,16 @@ def test_states__cost_of_what_is_not_run(config: BenchmarkMethodsConfig) -> None
     assert all(one.seconds is None for one in states(config, cells(["dino"], [0.1], [0]), {}))
 
 
+def test_claimed__without_locks_everybody_may_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows there is no fcntl; no lane may wait there for what nobody can hold."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with claimed(tmp_path / "claim") as one, claimed(tmp_path / "claim", wait=True) as other:
+        assert one is not None
+        assert other is not None
+    assert not is_claimed(tmp_path / "claim")
+
+
 def test_call__a_killed_lane_leaves_its_claim_to_what_still_runs(tmp_path: Path) -> None:
     """No second lane may start what the orphan of a killed one is still writing."""
     statement = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"

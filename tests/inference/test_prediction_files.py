@@ -101,6 +101,9 @@ def test_predict_files__does_again_what_changed_or_is_missing(source: Path, tmp_
     predict(source, out, overlays=False)
     assert not (out / "overlays" / "a.png").exists(), "of what a.png was before"
     assert (out / "overlays" / "new.png").exists()
+    (out / "masks" / "new.png").unlink()
+    predict(source, out, overlays=False)
+    assert (out / "overlays" / "new.png").exists(), "of what new.png still is"
 
 
 def test_predict_files__same_result_as_uninterrupted(source: Path, tmp_path: Path) -> None:

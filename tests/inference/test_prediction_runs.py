@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,20 @@ def test_predict_runs__what_a_run_that_became_unreadable_gave_goes(source: Path,
     left = {path: data for path, data in before.items() if f"/{name}/" not in path and f"/{name}.png" not in path}
     assert content(out) == left
     assert name not in json.loads((out / "predictions.json").read_text())["runs"]
+
+
+@pytest.mark.parametrize("name", ["deep/b", "one"])
+def test_predict_runs__nothing_of_another_file_of_that_name_stays(source: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    predict(source, out)
+    before = content(out)
+    other = "one" if name == "deep/b" else "deep/b"
+    shutil.copy(source / f"{other}.dcm", source / f"{name}.dcm")
+    predict(source, out, pictures=Parts(overlays=False))
+    mine = [path for path in content(out) if f"/{name}/" in path or f"/{name}.png" in path]
+    assert any(path.startswith("masks/") for path in mine)
+    assert not any(path.startswith("overlays/") for path in mine), "they were made of another file"
+    assert {path for path in before if path.startswith(f"overlays/{other}")} <= content(out).keys()
 
 
 def test_predict_runs__a_run_that_cannot_be_written_keeps_what_it_gave(

@@ -108,7 +108,8 @@ def measure(opened: Opened) -> EvaluationCard:
             f"{len(doubted)} of {len(card)} frames look inverted or like no angiogram, e.g. {doubted[0]}: "
             f"{opened.doubts[doubted[0]]}"
         )
-    warn_of_labels(card)
+    warn_of_masks(card)
+    warn_of_one_patient(card)
     if opened.learned is None:
         return card
     learned = [name for name in card.ids if name in opened.learned]
@@ -120,11 +121,16 @@ def measure(opened: Opened) -> EvaluationCard:
     return replace(card, trained_on=len(learned))
 
 
-def warn_of_labels(card: EvaluationCard) -> None:
-    """Say which masks are mostly vessel, and where intervals can say nothing of other patients."""
-    full = [f.id for f in card.frames if 2 * (f.counts[0] + f.counts[2]) > sum(f.counts)]
+def warn_of_masks(card: EvaluationCard) -> None:
+    """Say how many labels are mostly vessel, as those that are the other way round."""
+    counts = {frame.id: frame.counts for frame in card.frames}
+    full = [name for name, (tp, fp, fn, tn) in counts.items() if tp + fn > fp + tn]
     if full:
         warn(f"{len(full)} of {len(card)} masks are more than half vessel, e.g. of {full[0]}; vessels must be bright")
+
+
+def warn_of_one_patient(card: EvaluationCard) -> None:
+    """Say where the intervals, which are over patients, have none to draw from."""
     patients = {frame.patient for frame in card.frames}
     if len(card) > 1 and len(patients) == 1 and None not in patients:
         warn("all frames are of one patient: the intervals have no width and say nothing of other patients")

@@ -122,7 +122,8 @@ def open_data(config: FinetuneConfig, fabric: Fabric, folder: RunFolder) -> Labe
 
 def learned_labels(taught: Sequence[FrameDataset], config: FinetuneConfig) -> frozenset[str]:
     """Hashes of the frames whose labels are learned, drawn trees too; extracted vessels are no labels."""
-    return frozenset().union(*(frame_hashes(frames) for frames in taught[bool(config.vessels) :]))
+    labels = taught[1:] if config.vessels else taught  # --vessels gives the masks of the first
+    return frozenset(value for frames in labels for value in frame_hashes(frames))
 
 
 def warn_of_masks(train: FrameDataset) -> None:
@@ -142,7 +143,7 @@ def warn_of_shared(taught: Sequence[FrameDataset], val: FrameDataset) -> None:
     if shared:
         warn(
             f"{len(shared)} of {len(val)} frames to report on are trained on, e.g. {shared[0]}: what is reported says "
-            "little of other frames; name others by --val, and none of them by --tree.drawn"
+            "little of other frames; name others, leave --val out for a holdout, or take them out of --tree.drawn"
         )
 
 

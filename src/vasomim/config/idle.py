@@ -27,6 +27,7 @@ USED_BY: Mapping[str, tuple[str, ...]] = {
     "channels": ("vasomim",),
     "segmentor": ("vasomim",),
     "prototypes": ("vasomim",),
+    "optim.ema": (*_HIDING, "mocov3"),  # dino exports its teacher, which is an average already
     **{name: (name,) for name in ("simmim", "amt", "hpm", "deblur", "crossmae", "mocov3", "dino")},
 }
 """Settings and sections that not every method uses, and the methods that do."""
@@ -57,7 +58,6 @@ def _idle_in_pretraining(config: PretrainConfig) -> list[str]:
         return []
     changed = _changed(config, [name for name, users in USED_BY.items() if method not in users])
     lines = [f"{name} has no effect: method is {method}" for name in changed]
-    lines += _said(config, {"dino exports its teacher, an average already": ["optim.ema"] if method == "dino" else []})
     return lines + (_idle_in_vasomim(config) if method == "vasomim" else [])
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vasomim.errors import DataError
+from vasomim.files import is_file
 from vasomim.types import Box, Record
 
 _log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def notes_beside(frames: Path) -> dict[str, FrameNote]:
     """
     table = frames.parent / TABLE
     notes = read_boxes(table) if table.is_file() else {}
-    absent = [name for name in notes if not (frames / name).is_file()]
+    absent = [name for name in notes if not is_file(frames / name)]
     if absent:
         _log.warning(
             "%s: %d of the %d files it names are not there; name them by their path below %s/, with the ending",

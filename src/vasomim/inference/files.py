@@ -302,7 +302,7 @@ def _write(item: _Item, folder: PredictionFolder) -> _Item:
     if item.image is None or item.prediction is None:
         return item
     try:
-        folder.write(item.record.id, item.image, item.prediction)
+        folder.write(item.record.id, item.source, item.image, item.prediction)
     except LongNameError:  # other frames may do; what else keeps pictures from being written concerns all of them
         what = f"cannot write the pictures of {item.record.shown}: their name or path is too long"
         return dataclasses.replace(item, error=f"{what}; shorten the name of the frame or of its folders")

@@ -128,16 +128,18 @@ class PredictionFolder:
         known = self.frames.get(frame_id)
         return known is not None and known["source"] == source and all(file.is_file() for file in files)
 
-    def write(self, frame_id: str, image: FloatImage, prediction: Prediction) -> None:
-        """Write the pictures of one frame; safe to call from several threads.
+    def write(self, frame_id: str, source: str, image: FloatImage, prediction: Prediction) -> None:
+        """Write the pictures of one frame, in place of all that a file of other content left under its name.
+
+        Safe to call from several threads.
 
         Raises:
             DataError: the id would lead out of the folder.
             LongNameError, WriteError: as `write_png`.
         """
         self.file("masks", frame_id)
-        for kind in set(Parts().kinds) - set(self.parts.kinds):  # of an earlier file of that name
-            self.file(kind, frame_id).unlink(missing_ok=True)
+        if self.frames.get(frame_id, {}).get("source") != source:
+            self._remove_pictures(frame_id)
         write_pictures(self.path, frame_id, image, prediction, self.parts)
 
     def note(self, frame_id: str, source: str, prediction: Prediction) -> None:
@@ -196,7 +198,7 @@ class PredictionFolder:
         with writing(Path(name)):
             if name not in self.frames:
                 self._remove_pictures(name)
-            for file in self._files_of_run(name, Parts().kinds):
+            for file in self._files_of_run(name):
                 file.unlink()
             for inner in staged:
                 target = self.path / inner
@@ -219,14 +221,14 @@ class PredictionFolder:
         for name in names:
             if self.runs.pop(name, {}).get("frames") == 1 and name not in self.frames:
                 self._remove_pictures(name)
-            for file in self._files_of_run(name, Parts().kinds):
+            for file in self._files_of_run(name):
                 with suppress(OSError):
                     file.unlink()
 
-    def _files_of_run(self, name: str, kinds: Iterable[str]) -> list[Path]:
+    def _files_of_run(self, name: str) -> list[Path]:
         """What an earlier call wrote of a run of several frames; runs in sub-folders are others."""
         found = [*(self.path / RUNS / name).glob("*.*")]
-        for kind in kinds:
+        for kind in Parts().kinds:
             found += (self.path / kind / name).glob("[0-9][0-9][0-9][0-9].png")
         return [file for file in found if file.is_file()]
 

@@ -217,7 +217,7 @@ def read_lut(item: Dataset, signed: bool) -> Lut:
         first -= 65536
     if not 1 <= bits <= 16:
         raise BadElement(f"LUTDescriptor names {bits} bits; need 1 to 16")
-    big = getattr(item, "original_encoding", (None, None))[1] is False  # words are left as they lie in the file
+    big = item.original_encoding[1] is False  # words are left as they lie in the file
     entries = _lut_entries(value_of(item, "LUTData"), count, ">u2" if big else "<u2")
     if len(entries) != count:
         raise BadElement(f"LUTDescriptor names {count} entries, LUTData holds {len(entries)}")

@@ -25,9 +25,9 @@ _DATE = re.compile(r"(?P<year>(?:18|19|20)\d\d)(?P<month>\d\d)(?P<day>\d\d)")
 _MAX_DEPTH = 8
 _BEYOND_ALPHABETS = "\u1100"
 """From here on (Hangul, kana, Chinese characters) a name is two or three characters long."""
-_SPELLED_OUT = str.maketrans({"\u00e4": "ae", "\u00f6": "oe", "\u00fc": "ue", "\u00f8": "oe", "\u00e5": "aa"})
-"""How a, o and u with dots, o with a stroke and a with a ring are written without them."""
-_WITHOUT_STROKE = str.maketrans({"\u00f8": "o", "\u0142": "l", "\u0111": "d", "\u00e6": "ae"})
+_SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
+"""How letters are written out where a keyboard lacks them."""
+_WITHOUT_STROKE = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "æ": "ae"})
 """Letters that do not fall into a letter and an accent."""
 
 
